@@ -1,0 +1,27 @@
+"""Numbers: attributions, feature audits, projections, training records, and the results of each."""
+
+from pellucid.interpret.results import (
+    Cost,
+    Explanation,
+    Importance,
+    Layer,
+    Projection,
+    Provenance,
+    Result,
+    Run,
+    Snapshot,
+    load,
+)
+
+__all__ = [
+    "Cost",
+    "Explanation",
+    "Importance",
+    "Layer",
+    "Projection",
+    "Provenance",
+    "Result",
+    "Run",
+    "Snapshot",
+    "load",
+]

@@ -1,0 +1,1 @@
+"""Questions that a whole dataset answers about a model, one file for each."""

@@ -1,0 +1,1 @@
+"""Maps of points: projections, neighbours, and how faithful a map is."""

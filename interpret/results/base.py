@@ -1,0 +1,188 @@
+"""What every result can do: slice, become a table, save itself, show itself, say where it is from."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import numpy as np
+
+from pellucid.errors import InputError, InputTypeError
+from pellucid.interpret.results import storage
+from pellucid.interpret.results.trees import rebuild
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+R = TypeVar("R", bound="Result")
+_RECORDED = ("pellucid", "numpy", "torch", "captum", "scikit-learn", "umap-learn")
+
+
+@storage.storable
+@dataclass(frozen=True)
+class Provenance:
+    """Where a result comes from.
+
+    Attributes
+    ----------
+    model
+        The class name of the model, or the name of the function.
+    device
+        Where it was computed.
+    seed
+        The seed given, or None where nothing was drawn.
+    created
+        UTC, ISO 8601, to the second.
+    versions
+        Of Python, Pellucid and the packages that it computes with.
+    """
+
+    model: str = ""
+    device: str = "cpu"
+    seed: int | None = None
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    versions: dict[str, str] = field(default_factory=lambda: installed_versions())
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on."""
+    versions = {"python": platform.python_version()}
+    for name in _RECORDED:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+@dataclass(frozen=True, repr=False, eq=False, kw_only=True)
+class Result:
+    """Base of every result.
+
+    A subclass is a frozen dataclass that names the fields which have the sample axis in
+    `_sampled`; such fields are sliced together.
+
+    Attributes
+    ----------
+    settings
+        Every setting that the result depends on, as it was used.
+    provenance
+        Versions, device, model, seed, time.
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=Provenance)
+
+    schema: ClassVar[int] = storage.SCHEMA
+    _sampled: ClassVar[tuple[str, ...]] = ()
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the result to one file (safetensors, no pickle), whole or not at all.
+
+        Parameters
+        ----------
+        path
+            The file's name; ``.safetensors`` is the customary ending.
+
+        Returns
+        -------
+        pathlib.Path
+            Where it was written. `pellucid.load` reads it back.
+
+        Raises
+        ------
+        UnwritableError
+            If it cannot be written there.
+        """
+        return storage.save(self, path)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the result as a table."""
+        raise NotImplementedError  # each result has its own table
+
+    def summary(self) -> str:
+        """Return what the result says, on one screen."""
+        raise NotImplementedError  # each result has its own words
+
+    def _samples(self) -> int:
+        """Return the length of the sample axis."""
+        raise InputTypeError(f"{type(self).__name__} has no sample axis to slice or to count")
+
+    def __len__(self) -> int:
+        return self._samples()
+
+    def __getitem__(self: R, index: Any) -> R:
+        """Return the chosen samples: an integer, a slice, a mask or a list of positions.
+
+        The sample axis stays, so that one sample is a result like any other.
+        """
+        n = self._samples()
+        positions = _positions(index, n)
+
+        def take(_: str, array: Any) -> Any:
+            # A baseline that all rows share has a sample axis of length one: it stays whole.
+            if not isinstance(array, np.ndarray) or len(array) != n:
+                return array
+            return array[positions]
+
+        chosen = {name: rebuild(getattr(self, name), take) for name in self._sampled}
+        return dataclasses.replace(self, **chosen)
+
+    def __repr__(self) -> str:
+        return self.summary()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """Show the picture in a notebook; without plotly, the summary."""
+        bundle: dict[str, Any] = {"text/plain": self.summary()}
+        try:
+            from pellucid import viz  # the one arrow from numbers to pictures, at this moment only
+        except ImportError:
+            return bundle
+        bundle.update(viz.figure(self)._repr_mimebundle_(include, exclude) or {})
+        return bundle
+
+
+def _positions(index: Any, n: int) -> np.ndarray:
+    """Turn any way of choosing samples into an array of positions."""
+    if isinstance(index, slice):
+        return np.arange(n)[index]
+    chosen = np.asarray(index)
+    if chosen.dtype == bool:
+        if chosen.shape != (n,):
+            raise InputError(f"the mask has shape {chosen.shape}, but there are {n} samples")
+        return np.flatnonzero(chosen)
+    if chosen.size == 0:
+        return np.zeros(0, dtype=int)
+    if chosen.dtype.kind not in "iu" or chosen.ndim > 1:
+        raise InputTypeError(
+            f"samples are chosen by an integer, a slice, a mask or a list of integers, "
+            f"not by {index!r}"
+        )
+    chosen = np.atleast_1d(chosen)
+    outside = chosen[(chosen < -n) | (chosen >= n)]
+    if outside.size:
+        # IndexError is what ends a `for row in result` loop, so it is what is raised here.
+        raise IndexError(f"sample {outside[0]} is out of range: there are {n} samples")
+    return chosen % n if n else chosen
+
+
+def format_table(rows: list[tuple[str, ...]], indent: str = "  ") -> str:
+    """Align columns of text: the first to the left, the others to the right."""
+    if not rows:
+        return ""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        indent
+        + "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,428 @@
+"""`Explanation`: what each part of an input contributed, and how wrong that may be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from pellucid.errors import InputError
+from pellucid.interpret.results.base import Result, format_table
+from pellucid.interpret.results.storage import storable
+from pellucid.interpret.results.trees import Tree, is_leaf, leaves
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@storable
+@dataclass(frozen=True)
+class Cost:
+    """What the work cost.
+
+    Attributes
+    ----------
+    forward, backward
+        Points (rows of a batch) that went through the model, and back.
+    seconds
+        Wall time.
+    """
+
+    forward: int
+    backward: int
+    seconds: float
+
+
+@storable
+@dataclass(frozen=True, repr=False, eq=False, kw_only=True)
+class Explanation(Result):
+    """Attributions of some samples, with what is needed to judge them.
+
+    What the method cannot say is None, never zero. With several inputs, `values`, `inputs`,
+    `baseline` and `axes` have the structure of the inputs, with None for those that were carried
+    along. With several targets, a target axis follows the sample axis of `values`, `prediction`,
+    `baseline_prediction`, `error` and `residual`.
+
+    Attributes
+    ----------
+    values
+        The attributions, in `units` (per unit of input for a plain gradient).
+    method
+        The method's name.
+    inputs, baseline
+        What was explained, and what it was compared with (one row that all samples share, or one
+        row for each).
+    target
+        The class index explained in each row, shape (samples,) or (targets,) with a target axis;
+        None for a regression or a function of the output.
+    prediction, baseline_prediction
+        The score that is explained, at the input and at the baseline.
+    error
+        Estimated relative L2 error of each row's attribution, against the exact integral. The
+        error of a row is relative to the larger of the attribution's norm and the floor that
+        `settings` states.
+    residual
+        Completeness residual of each row: prediction - baseline prediction - sum of the values. An
+        independent check; it is never redistributed over the values.
+    standard_error
+        Of each value, where the method samples.
+    cost
+        Points through the model and back, and seconds.
+    feature_names, class_names, sample_ids
+        Names for the feature axis, the classes and the samples.
+    at
+        Where in the model the values are: ``"input"``.
+    axes
+        What each axis of `values` is: sample, target, channel, row, column, feature, ...
+    units
+        Units of the score: ``"logit"``, ``"probability"``, ``"output"``.
+    groups
+        Named groups of features: for each name the boolean mask over one sample's values.
+    display
+        What to show in place of the inputs (the picture before normalisation).
+    """
+
+    values: Tree
+    method: str
+    inputs: Tree = None
+    baseline: Tree = None
+    target: np.ndarray | None = None
+    prediction: np.ndarray | None = None
+    baseline_prediction: np.ndarray | None = None
+    error: np.ndarray | None = None
+    residual: np.ndarray | None = None
+    standard_error: Tree = None
+    cost: Cost | None = None
+    feature_names: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] | None = None
+    sample_ids: np.ndarray | None = None
+    at: str = "input"
+    axes: Tree = None
+    units: str = "output"
+    groups: dict[str, np.ndarray] | None = None
+    display: np.ndarray | None = None
+
+    _sampled: ClassVar[tuple[str, ...]] = (
+        "values",
+        "inputs",
+        "baseline",
+        "prediction",
+        "baseline_prediction",
+        "error",
+        "residual",
+        "standard_error",
+        "sample_ids",
+        "display",
+    )
+
+    def __post_init__(self) -> None:
+        found = [array for _, array in leaves(self.values) if array is not None]
+        if not found or not all(isinstance(a, np.ndarray) and a.ndim >= 1 for a in found):
+            raise InputError("an Explanation needs values: arrays with a sample axis")
+        n = len(found[0])
+        for name in self._sampled:
+            for path, array in leaves(getattr(self, name)):
+                if isinstance(array, np.ndarray) and len(array) not in (
+                    {n, 1} if name in ("baseline", "inputs") else {n}
+                ):
+                    where = f"{name}[{path}]" if path else name
+                    raise InputError(f"{where} has {len(array)} samples, but values have {n}")
+        if self.feature_names is not None and "feature" in self._axes_of(""):
+            wanted = self._leaf("values").shape[self._axes_of("").index("feature")]
+            if len(self.feature_names) != wanted:
+                raise InputError(f"{len(self.feature_names)} feature names for {wanted} features")
+
+    # -- structure ---------------------------------------------------------------------------
+
+    def _samples(self) -> int:
+        return len(next(a for _, a in leaves(self.values) if a is not None))
+
+    def _axes_of(self, path: str) -> tuple[str, ...]:
+        """Return the axes of the leaf at `path`."""
+        if isinstance(self.axes, dict):
+            return tuple(self.axes.get(path, ()))
+        return tuple(self.axes or ())
+
+    def _leaf(self, name: str) -> np.ndarray:
+        """Return a field's only leaf, or say how to choose one."""
+        tree = getattr(self, name)
+        if is_leaf(tree):
+            return np.asarray(tree)
+        found = {path: a for path, a in leaves(tree) if a is not None}
+        if len(found) == 1:
+            return np.asarray(next(iter(found.values())))
+        raise InputError(
+            f"there are {len(found)} inputs ({', '.join(found)}); choose one with "
+            f"explanation.select({next(iter(found))!r})"
+        )
+
+    def select(self, path: str) -> Explanation:
+        """Return the explanation of one of several inputs, as if it were the only one.
+
+        Parameters
+        ----------
+        path
+            The input's name or position: ``"image"``, ``"0"``, ``"0.mask"``.
+        """
+        from dataclasses import replace
+
+        known = {p: a for p, a in leaves(self.values) if a is not None}
+        if path not in known:
+            raise InputError(f"there is no attributed input {path!r}; there are {list(known)}")
+
+        def one(tree: Tree) -> Any:
+            return None if tree is None else dict(leaves(tree)).get(path)
+
+        return replace(
+            self,
+            values=known[path],
+            inputs=one(self.inputs),
+            baseline=one(self.baseline),
+            standard_error=one(self.standard_error),
+            axes=self._axes_of(path),
+            settings={**self.settings, "input": path},
+        )
+
+    @property
+    def targeted(self) -> bool:
+        """Whether `values` have a target axis."""
+        return self.prediction is not None and self.prediction.ndim == 2
+
+    def target_name(self, sample: int = 0) -> str:
+        """Return the name of the class that is explained in a row; empty for a regression."""
+        if self.target is None:
+            return ""
+        index = int(self.target[sample])
+        if self.class_names is not None:
+            return self.class_names[index]
+        return str(index)
+
+    # -- tables ------------------------------------------------------------------------------
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row for each value.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``sample_id``, ``input`` (with several inputs), one for each further axis, then
+            ``value``, and ``input_value`` where the inputs are known.
+        """
+        import pandas as pd
+
+        frames = []
+        many = not is_leaf(self.values)
+        inputs = dict(leaves(self.inputs)) if self.inputs is not None else {}
+        for path, array in leaves(self.values):
+            if array is None:
+                continue
+            axes = self._axes_of(path) or tuple(f"axis {i}" for i in range(array.ndim))
+            grid = np.indices(array.shape).reshape(array.ndim, -1)
+            columns: dict[str, Any] = {"sample_id": self._ids()[grid[0]]}
+            if many:
+                columns["input"] = path
+            for axis, index in zip(axes[1:], grid[1:], strict=True):
+                columns[axis] = self._axis_labels(axis)[index] if self._named(axis) else index
+            columns["value"] = array.ravel()
+            shown = inputs.get(path)
+            if isinstance(shown, np.ndarray) and shown.size:
+                if self.targeted:
+                    shown = shown[:, None]
+                columns["input_value"] = np.broadcast_to(shown, array.shape).ravel()
+            frames.append(pd.DataFrame(columns))
+        return pd.concat(frames, ignore_index=True)
+
+    def top(self, k: int = 5) -> pd.DataFrame:
+        """Return the k values of largest magnitude in each sample, largest first.
+
+        Parameters
+        ----------
+        k
+            How many to keep for each sample (and target).
+
+        Returns
+        -------
+        pandas.DataFrame
+            The rows of `to_frame` for those values.
+        """
+        if k < 1:
+            raise InputError(f"k is how many values to keep, at least 1; got {k}")
+        frame = self.to_frame()
+        order = frame["value"].abs().sort_values(ascending=False, kind="stable").index
+        keys = ["sample_id", "target"] if self.targeted else ["sample_id"]
+        kept = frame.loc[order].groupby(keys, sort=False).head(k)
+        position = {value: i for i, value in enumerate(self._ids().tolist())}
+        ranks = kept["sample_id"].map(position)
+        return kept.loc[ranks.sort_values(kind="stable").index].reset_index(drop=True)
+
+    def group_sums(self, groups: Mapping[str, Any] | np.ndarray | None = None) -> pd.DataFrame:
+        """Add the values up within groups of features.
+
+        Parameters
+        ----------
+        groups
+            For each group's name its features (names, positions, or a boolean mask over one
+            sample's values); or an integer array of one sample's shape that gives the group of
+            each value. None takes the groups that `explain` was given.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row for each sample, one column for each group.
+        """
+        import pandas as pd
+
+        values = self._leaf("values")
+        if self.targeted:
+            raise InputError("group sums are for one target; slice the target axis first")
+        masks = (
+            self.groups
+            if groups is None
+            else resolve_groups(groups, values.shape[1:], self.feature_names)
+        )
+        if masks is None:
+            raise InputError("no groups are known; give groups={'name': [features], ...}")
+        sums = {name: values[:, mask].sum(axis=1) for name, mask in masks.items()}
+        return pd.DataFrame(sums, index=pd.Index(self._ids(), name="sample_id"))
+
+    def _ids(self) -> np.ndarray:
+        return np.arange(len(self)) if self.sample_ids is None else self.sample_ids
+
+    def _named(self, axis: str) -> bool:
+        return (axis == "feature" and self.feature_names is not None) or axis == "target"
+
+    def _axis_labels(self, axis: str) -> np.ndarray:
+        if axis == "feature":
+            return np.array(self.feature_names, dtype=object)
+        assert self.target is not None
+        return np.array([self.target_name(i) for i in range(len(self.target))], dtype=object)
+
+    # -- words -------------------------------------------------------------------------------
+
+    def summary(self) -> str:
+        """Return the explanation on one screen: what, how much, how far to trust it, at what cost."""
+        n = len(self)
+        lines = [f"Explanation of {n} {'sample' if n == 1 else 'samples'} by {self.method}"]
+        for path, array in leaves(self.values):
+            if array is not None:
+                axes = " x ".join(
+                    f"{size} {name}"
+                    for size, name in zip(array.shape, self._axes_of(path), strict=False)
+                )
+                lines.append(f"  values{f' of {path}' if path else ''}: {axes}, in {self.units}")
+        baseline = self.settings.get("baseline")
+        if baseline:
+            lines.append(f"  baseline: {baseline}")
+        lines += self._trust_lines()
+        if self.cost is not None:
+            lines.append(
+                f"  cost: {self.cost.forward:,} forward, {self.cost.backward:,} backward, "
+                f"{self.cost.seconds:.2f} s"
+            )
+        if n and is_leaf(self.values) and not self.targeted:
+            lines += self._sample_lines()
+        return "\n".join(lines)
+
+    def _trust_lines(self) -> list[str]:
+        lines = []
+        if self.error is not None and self.error.size:
+            worst, middle = np.nanmax(self.error), np.nanmedian(self.error)
+            lines.append(
+                f"  estimated relative error: median {middle:.2%}, worst {worst:.2%}"
+                + self._late(self.error)
+            )
+        elif self.standard_error is None:
+            lines.append("  estimated error: not known for this method")
+        if self.residual is not None and self.residual.size:
+            lines.append(
+                f"  completeness residual: median {np.median(np.abs(self.residual)):.2g}, "
+                f"worst {np.max(np.abs(self.residual)):.2g} {self.units}"
+            )
+        return lines
+
+    def _late(self, error: np.ndarray) -> str:
+        tolerance = self.settings.get("tolerance")
+        if tolerance is None:
+            return ""
+        late = int((~(error <= tolerance)).sum())
+        return f"; {late} of {error.size} rows above the tolerance of {tolerance:g}" if late else ""
+
+    def _sample_lines(self, samples: int = 3, k: int = 5) -> list[str]:
+        lines: list[str] = []
+        for i in range(min(samples, len(self))):
+            target = self.target_name(i)
+            head = f"  sample {self._ids()[i]}" + (f", target {target}" if target else "")
+            if self.prediction is not None:
+                head += f": {self.units} {self.prediction[i]:.4g}"
+                if self.baseline_prediction is not None:
+                    head += f" (baseline {self.baseline_prediction[i]:.4g})"
+            lines.append(head)
+            values = self.values[i]
+            order = np.argsort(-np.abs(values), axis=None, kind="stable")[:k]
+            rows = [
+                (self._place(position), f"{values[position]:+.4g}")
+                for position in zip(*np.unravel_index(order, values.shape), strict=True)
+            ]
+            lines.append(format_table(rows, indent="    "))
+        if len(self) > samples:
+            lines.append(f"  ... and {len(self) - samples} more samples")
+        return lines
+
+    def _place(self, position: tuple[int, ...]) -> str:
+        """Return where one value stands: the feature's name, or its position on each axis."""
+        axes = self._axes_of("")[1:] or tuple(f"axis {i + 1}" for i in range(len(position)))
+        return ", ".join(
+            str(self._axis_labels(axis)[i]) if self._named(axis) else f"{axis} {i}"
+            for axis, i in zip(axes, position, strict=True)
+        )
+
+
+def resolve_groups(
+    groups: Mapping[str, Any] | np.ndarray | Sequence[Any],
+    shape: tuple[int, ...],
+    feature_names: Sequence[str] | None,
+) -> dict[str, np.ndarray]:
+    """Turn any way of naming groups into boolean masks over one sample's values.
+
+    Raises
+    ------
+    InputError
+        If a feature is unknown, or a mask does not have the shape of one sample.
+    """
+    if not isinstance(groups, Mapping):
+        labels = np.asarray(groups)
+        if labels.shape != shape or labels.dtype.kind not in "iu":
+            raise InputError(
+                f"groups as an array are integers of one sample's shape {shape}; "
+                f"got {labels.dtype} of shape {labels.shape}"
+            )
+        return {f"group {label}": labels == label for label in np.unique(labels)}
+    masks: dict[str, np.ndarray] = {}
+    size = int(np.prod(shape))
+    for name, members in groups.items():
+        chosen = np.asarray(members)
+        mask = np.zeros(size, dtype=bool)
+        if chosen.dtype == bool:
+            if chosen.shape != shape:
+                raise InputError(
+                    f"group {name!r} is a mask of shape {chosen.shape}; one sample has {shape}"
+                )
+            mask = chosen.ravel()
+        else:
+            for member in chosen.ravel().tolist():
+                mask[_feature_position(member, name, size, feature_names)] = True
+        masks[str(name)] = mask.reshape(shape)
+    return masks
+
+
+def _feature_position(member: Any, group: str, size: int, names: Sequence[str] | None) -> int:
+    if isinstance(member, str):
+        if names is None or member not in names:
+            known = f"known: {', '.join(list(names)[:8])}" if names else "no feature names are known"
+            raise InputError(f"group {group!r} names the unknown feature {member!r}; {known}")
+        return list(names).index(member)
+    if not isinstance(member, int) or not 0 <= member < size:
+        raise InputError(f"group {group!r} has {member!r}; features are 0 to {size - 1}")
+    return member

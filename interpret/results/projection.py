@@ -1,0 +1,132 @@
+"""`Projection`: a map of points, and how far each point's neighbourhood on it can be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from pellucid.errors import InputError
+from pellucid.interpret.results.base import Result
+from pellucid.interpret.results.storage import storable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@storable
+@dataclass(frozen=True, repr=False, eq=False, kw_only=True)
+class Projection(Result):
+    """Coordinates of some samples on a map of two or three dimensions.
+
+    Attributes
+    ----------
+    coordinates
+        Shape (samples, 2 or 3).
+    method
+        ``"pca"`` or ``"umap"``.
+    neighbors
+        How many neighbours the two measures below look at.
+    preservation
+        Of each sample's nearest neighbours among the features, the share that is also among its
+        nearest on the map, shape (samples,), 0 to 1.
+    trustworthiness
+        Trustworthiness of each sample (Venna and Kaski 2001): 1 where no point was drawn into its
+        neighbourhood that does not belong there. The mean is scikit-learn's trustworthiness.
+    explained_variance_ratio
+        Share of the variance that each axis carries, where the method says so (PCA).
+    labels
+        Class index of each sample, where known.
+    class_names, sample_ids
+        Names for the classes and the samples.
+    display
+        A picture of each sample, shape (samples, rows, columns) or (samples, rows, columns, 3).
+    at
+        Where the features came from: ``"input"``, or the layer's name.
+    features
+        How many features were projected.
+    """
+
+    coordinates: np.ndarray
+    method: str
+    neighbors: int
+    preservation: np.ndarray
+    trustworthiness: np.ndarray
+    features: int
+    explained_variance_ratio: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    class_names: tuple[str, ...] | None = None
+    sample_ids: np.ndarray | None = None
+    display: np.ndarray | None = None
+    at: str = "input"
+
+    _sampled: ClassVar[tuple[str, ...]] = (
+        "coordinates",
+        "preservation",
+        "trustworthiness",
+        "labels",
+        "sample_ids",
+        "display",
+    )
+
+    def __post_init__(self) -> None:
+        if self.coordinates.ndim != 2:
+            raise InputError(f"coordinates have shape {self.coordinates.shape}, not (samples, 2)")
+        for name in self._sampled:
+            array = getattr(self, name)
+            if array is not None and len(array) != len(self.coordinates):
+                raise InputError(
+                    f"{name} has {len(array)} samples, the coordinates {len(self.coordinates)}"
+                )
+
+    def _samples(self) -> int:
+        return len(self.coordinates)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row for each sample.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``sample_id``, ``x``, ``y`` (and ``z``), ``preservation``, ``trustworthiness``,
+            and ``label`` where known.
+        """
+        import pandas as pd
+
+        columns = {"sample_id": self._ids()}
+        for axis, values in zip("xyz", self.coordinates.T, strict=False):
+            columns[axis] = values
+        columns["preservation"] = self.preservation
+        columns["trustworthiness"] = self.trustworthiness
+        if self.labels is not None:
+            columns["label"] = self.labels
+        return pd.DataFrame(columns)
+
+    def _ids(self) -> np.ndarray:
+        return np.arange(len(self)) if self.sample_ids is None else self.sample_ids
+
+    def trust(self) -> str:
+        """Return one sentence on how far the map can be trusted."""
+        if not len(self):
+            return "no points"
+        return (
+            f"{self.preservation.mean():.0%} of the {self.neighbors} nearest neighbours kept, "
+            f"trustworthiness {self.trustworthiness.mean():.3f}"
+        )
+
+    def summary(self) -> str:
+        """Return what was projected, how, and how faithful the map is."""
+        lines = [
+            f"Projection of {len(self)} samples from {self.features} features at {self.at} "
+            f"to {self.coordinates.shape[1]} dimensions by {self.method}",
+            f"  {self.trust()}",
+        ]
+        if self.explained_variance_ratio is not None:
+            shares = ", ".join(f"{share:.1%}" for share in self.explained_variance_ratio)
+            lines.append(f"  variance carried by the axes: {shares}")
+        if len(self):
+            worst = np.argsort(self.preservation, kind="stable")[:5]
+            ids = ", ".join(f"{self._ids()[i]} ({self.preservation[i]:.0%})" for i in worst)
+            lines.append(f"  least faithful samples (share of neighbours kept): {ids}")
+        return "\n".join(lines)

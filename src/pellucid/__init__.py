@@ -1,0 +1,65 @@
+"""Pellucid explains what a trained model does, shows it, and says how far to trust the answer.
+
+>>> import pellucid as pl
+>>> explanation = pl.explain(model, x)  # doctest: +SKIP
+>>> pl.viz.show(explanation)  # doctest: +SKIP
+
+Importing this package loads nothing heavy: torch, plotly, pandas and umap load when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pellucid import datasets, errors, interpret, viz
+    from pellucid.interpret.attribution.registry import methods
+    from pellucid.interpret.audit.permutation import importance
+    from pellucid.interpret.explain import explain
+    from pellucid.interpret.projection.project import project
+    from pellucid.interpret.results.storage import load
+    from pellucid.interpret.snapshot import snapshot
+    from pellucid.viz.report import report
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "explain": "pellucid.interpret.explain",
+    "importance": "pellucid.interpret.audit.permutation",
+    "load": "pellucid.interpret.results.storage",
+    "methods": "pellucid.interpret.attribution.registry",
+    "project": "pellucid.interpret.projection.project",
+    "report": "pellucid.viz.report",
+    "snapshot": "pellucid.interpret.snapshot",
+}
+_PACKAGES = ("datasets", "errors", "interpret", "viz")
+
+__all__ = [
+    "datasets",
+    "errors",
+    "explain",
+    "importance",
+    "interpret",
+    "load",
+    "methods",
+    "project",
+    "report",
+    "snapshot",
+    "viz",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    elif name in _PACKAGES:
+        value = importlib.import_module(f"pellucid.{name}")
+    else:
+        raise AttributeError(f"module 'pellucid' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
