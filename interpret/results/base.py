@@ -114,6 +114,10 @@ class Result:
         """Return the length of the sample axis."""
         raise InputTypeError(f"{type(self).__name__} has no sample axis to slice or to count")
 
+    def _sampled_fields(self) -> tuple[str, ...]:
+        """Return the names of the fields that have the sample axis."""
+        return self._sampled
+
     def __len__(self) -> int:
         return self._samples()
 
@@ -131,7 +135,7 @@ class Result:
                 return array
             return array[positions]
 
-        chosen = {name: rebuild(getattr(self, name), take) for name in self._sampled}
+        chosen = {name: rebuild(getattr(self, name), take) for name in self._sampled_fields()}
         return dataclasses.replace(self, **chosen)
 
     def __repr__(self) -> str:

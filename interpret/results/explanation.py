@@ -122,7 +122,7 @@ class Explanation(Result):
         if not found or not all(isinstance(a, np.ndarray) and a.ndim >= 1 for a in found):
             raise InputError("an Explanation needs values: arrays with a sample axis")
         n = len(found[0])
-        for name in self._sampled:
+        for name in self._sampled_fields():
             for path, array in leaves(getattr(self, name)):
                 if isinstance(array, np.ndarray) and len(array) not in (
                     {n, 1} if name in ("baseline", "inputs") else {n}
@@ -135,6 +135,10 @@ class Explanation(Result):
                 raise InputError(f"{len(self.feature_names)} feature names for {wanted} features")
 
     # -- structure ---------------------------------------------------------------------------
+
+    def _sampled_fields(self) -> tuple[str, ...]:
+        per_row = self.target is not None and not self.targeted
+        return (*self._sampled, "target") if per_row else self._sampled
 
     def _samples(self) -> int:
         return len(next(a for _, a in leaves(self.values) if a is not None))
