@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -121,6 +122,10 @@ class Result:
     def __len__(self) -> int:
         return self._samples()
 
+    def __bool__(self) -> bool:
+        # Without this, `if result` would ask for a length, which not every result has.
+        return True
+
     def __getitem__(self: R, index: Any) -> R:
         """Return the chosen samples: an integer, a slice, a mask or a list of positions.
 
@@ -176,10 +181,12 @@ def _positions(index: Any, n: int) -> np.ndarray:
     return chosen % n if n else chosen
 
 
-def format_table(rows: list[tuple[str, ...]], indent: str = "  ") -> str:
+def format_table(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> str:
     """Align columns of text: the first to the left, the others to the right."""
     if not rows:
         return ""
+    # A name may be long, or hold a line break: neither is to spoil the table.
+    rows = [tuple(shorten(cell, 60) for cell in row) for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
         indent
@@ -190,3 +197,16 @@ def format_table(rows: list[tuple[str, ...]], indent: str = "  ") -> str:
         for row in rows
     ]
     return "\n".join(lines)
+
+
+def first_rows(rows: Sequence[tuple[str, ...]], what: str, limit: int = 16) -> str:
+    """Align the first rows, and say how many more there are."""
+    text = format_table(rows[:limit])
+    more = len(rows) - limit
+    return text if more <= 0 else f"{text}\n  ... and {more} more {what}"
+
+
+def shorten(text: str, width: int = 100) -> str:
+    """Put a text on one line of at most so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"

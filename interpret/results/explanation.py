@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from pellucid.errors import InputError
-from pellucid.interpret.results.base import Result, format_table
+from pellucid.interpret.results.base import Result, format_table, shorten
 from pellucid.interpret.results.storage import storable
 from pellucid.interpret.results.trees import Tree, is_leaf, leaves
 
@@ -124,11 +125,18 @@ class Explanation(Result):
         n = len(found[0])
         for name in self._sampled_fields():
             for path, array in leaves(getattr(self, name)):
-                if isinstance(array, np.ndarray) and len(array) not in (
-                    {n, 1} if name in ("baseline", "inputs") else {n}
-                ):
+                if not isinstance(array, np.ndarray):
+                    continue
+                allowed = {(n,), (1,)} if name in ("baseline", "inputs") else {(n,)}
+                if array.shape[:1] not in allowed:
                     where = f"{name}[{path}]" if path else name
-                    raise InputError(f"{where} has {len(array)} samples, but values have {n}")
+                    raise InputError(
+                        f"{where} has shape {array.shape}, but values have {n} samples"
+                    )
+        for path, array in leaves(self.values):
+            axes = self._axes_of(path)
+            if array is not None and axes and len(axes) != array.ndim:
+                raise InputError(f"axes {axes} are not those of values of shape {array.shape}")
         if self.feature_names is not None and "feature" in self._axes_of(""):
             wanted = self._leaf("values").shape[self._axes_of("").index("feature")]
             if len(self.feature_names) != wanted:
@@ -199,7 +207,7 @@ class Explanation(Result):
         if self.target is None:
             return ""
         index = int(self.target[sample])
-        if self.class_names is not None:
+        if self.class_names is not None and 0 <= index < len(self.class_names):
             return self.class_names[index]
         return str(index)
 
@@ -254,12 +262,19 @@ class Explanation(Result):
         if k < 1:
             raise InputError(f"k is how many values to keep, at least 1; got {k}")
         frame = self.to_frame()
-        order = frame["value"].abs().sort_values(ascending=False, kind="stable").index
-        keys = ["sample_id", "target"] if self.targeted else ["sample_id"]
-        kept = frame.loc[order].groupby(keys, sort=False).head(k)
-        position = {value: i for i, value in enumerate(self._ids().tolist())}
-        ranks = kept["sample_id"].map(position)
-        return kept.loc[ranks.sort_values(kind="stable").index].reset_index(drop=True)
+        # By row and target, not by their names: two rows may have the same id.
+        leading = 2 if self.targeted else 1
+        cells = np.concatenate(
+            [
+                np.arange(prod(a.shape[:leading])).repeat(prod(a.shape[leading:]))
+                for _, a in leaves(self.values)
+                if a is not None
+            ]
+        )
+        order = np.lexsort((-frame["value"].abs().to_numpy(), cells))
+        ordered = cells[order]
+        rank = np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
+        return frame.iloc[order[rank < k]].reset_index(drop=True)
 
     def group_sums(self, groups: Mapping[str, Any] | np.ndarray | None = None) -> pd.DataFrame:
         """Add the values up within groups of features.
@@ -309,16 +324,19 @@ class Explanation(Result):
         """Return the explanation on one screen: what, how much, how far to trust it, at what cost."""
         n = len(self)
         lines = [f"Explanation of {n} {'sample' if n == 1 else 'samples'} by {self.method}"]
-        for path, array in leaves(self.values):
-            if array is not None:
-                axes = " x ".join(
-                    f"{size} {name}"
-                    for size, name in zip(array.shape, self._axes_of(path), strict=False)
-                )
-                lines.append(f"  values{f' of {path}' if path else ''}: {axes}, in {self.units}")
+        found = [(path, array) for path, array in leaves(self.values) if array is not None]
+        for path, array in found[:6]:
+            axes = self._axes_of(path) or ("",) * array.ndim
+            sizes = " x ".join(
+                f"{size} {name}".rstrip() for size, name in zip(array.shape, axes, strict=True)
+            )
+            what = shorten(f"values{f' of {path}' if path else ''}: {sizes}, in {self.units}")
+            lines.append(f"  {what}")
+        if len(found) > 6:
+            lines.append(f"  ... and {len(found) - 6} more inputs")
         baseline = self.settings.get("baseline")
-        if baseline:
-            lines.append(f"  baseline: {baseline}")
+        if isinstance(baseline, str):
+            lines.append(f"  baseline: {shorten(baseline)}")
         lines += self._trust_lines()
         if self.cost is not None:
             lines.append(
@@ -331,18 +349,19 @@ class Explanation(Result):
 
     def _trust_lines(self) -> list[str]:
         lines = []
-        if self.error is not None and self.error.size:
+        if self.error is not None and not np.isnan(self.error).all():
             worst, middle = np.nanmax(self.error), np.nanmedian(self.error)
             lines.append(
                 f"  estimated relative error: median {middle:.2%}, worst {worst:.2%}"
                 + self._late(self.error)
             )
-        elif self.standard_error is None:
+        elif self.error is None and self.standard_error is None:
             lines.append("  estimated error: not known for this method")
         if self.residual is not None and self.residual.size:
+            size = np.abs(self.residual)
             lines.append(
-                f"  completeness residual: median {np.median(np.abs(self.residual)):.2g}, "
-                f"worst {np.max(np.abs(self.residual)):.2g} {self.units}"
+                f"  completeness residual: median {np.median(size):.2g}, "
+                f"worst {np.max(size):.2g} {self.units}"
             )
         return lines
 
@@ -357,12 +376,12 @@ class Explanation(Result):
         lines: list[str] = []
         for i in range(min(samples, len(self))):
             target = self.target_name(i)
-            head = f"  sample {self._ids()[i]}" + (f", target {target}" if target else "")
+            head = f"sample {self._ids()[i]}" + (f", target {target}" if target else "")
             if self.prediction is not None:
                 head += f": {self.units} {self.prediction[i]:.4g}"
                 if self.baseline_prediction is not None:
                     head += f" (baseline {self.baseline_prediction[i]:.4g})"
-            lines.append(head)
+            lines.append(f"  {shorten(head)}")
             values = self.values[i]
             order = np.argsort(-np.abs(values), axis=None, kind="stable")[:k]
             rows = [
@@ -424,7 +443,9 @@ def resolve_groups(
 def _feature_position(member: Any, group: str, size: int, names: Sequence[str] | None) -> int:
     if isinstance(member, str):
         if names is None or member not in names:
-            known = f"known: {', '.join(list(names)[:8])}" if names else "no feature names are known"
+            known = (
+                f"known: {', '.join(list(names)[:8])}" if names else "no feature names are known"
+            )
             raise InputError(f"group {group!r} names the unknown feature {member!r}; {known}")
         return list(names).index(member)
     if not isinstance(member, int) or not 0 <= member < size:

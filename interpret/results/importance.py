@@ -49,9 +49,11 @@ class Importance(Result):
 
     def __post_init__(self) -> None:
         features = len(self.feature_names)
-        if not (self.values.shape == self.standard_error.shape == (features,)) or len(
-            self.repeats
-        ) != features:
+        if (
+            not (self.values.shape == self.standard_error.shape == (features,))
+            or self.repeats.ndim != 2
+            or len(self.repeats) != features
+        ):
             raise InputError(
                 f"Importance of {features} features has values of shape {self.values.shape}, "
                 f"standard errors of shape {self.standard_error.shape} and repeats of shape "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from pellucid.errors import InputError
-from pellucid.interpret.results.base import Result
+from pellucid.interpret.results.base import Result, shorten
 from pellucid.interpret.results.storage import storable
 
 if TYPE_CHECKING:
@@ -75,9 +75,9 @@ class Projection(Result):
             raise InputError(f"coordinates have shape {self.coordinates.shape}, not (samples, 2)")
         for name in self._sampled:
             array = getattr(self, name)
-            if array is not None and len(array) != len(self.coordinates):
+            if array is not None and array.shape[:1] != self.coordinates.shape[:1]:
                 raise InputError(
-                    f"{name} has {len(array)} samples, the coordinates {len(self.coordinates)}"
+                    f"{name} has shape {array.shape}, but there are {len(self.coordinates)} samples"
                 )
 
     def _samples(self) -> int:
@@ -118,7 +118,8 @@ class Projection(Result):
     def summary(self) -> str:
         """Return what was projected, how, and how faithful the map is."""
         lines = [
-            f"Projection of {len(self)} samples from {self.features} features at {self.at} "
+            f"Projection of {len(self)} samples from {self.features} features at "
+            f"{shorten(self.at, 30)} "
             f"to {self.coordinates.shape[1]} dimensions by {self.method}",
             f"  {self.trust()}",
         ]
@@ -128,5 +129,5 @@ class Projection(Result):
         if len(self):
             worst = np.argsort(self.preservation, kind="stable")[:5]
             ids = ", ".join(f"{self._ids()[i]} ({self.preservation[i]:.0%})" for i in worst)
-            lines.append(f"  least faithful samples (share of neighbours kept): {ids}")
+            lines.append(f"  least faithful samples (share of neighbours kept): {shorten(ids, 58)}")
         return "\n".join(lines)

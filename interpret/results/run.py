@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pellucid.errors import InputError
-from pellucid.interpret.results.base import Result, format_table
+from pellucid.interpret.results.base import Result, first_rows, shorten
 from pellucid.interpret.results.storage import storable
 
 if TYPE_CHECKING:
@@ -36,7 +36,11 @@ class Run(Result):
 
     def __post_init__(self) -> None:
         for name, pair in self.metrics.items():
-            if len(pair) != 2 or np.shape(pair[0]) != np.shape(pair[1]) or np.ndim(pair[0]) != 1:
+            if (
+                len(pair) != 2
+                or not all(isinstance(a, np.ndarray) and a.ndim == 1 for a in pair)
+                or len(pair[0]) != len(pair[1])
+            ):
                 raise InputError(
                     f"metric {name!r} needs two arrays of one length, its steps and its values"
                 )
@@ -63,6 +67,5 @@ class Run(Result):
             span = f"{finite.min():.4g} to {finite.max():.4g}" if finite.size else "nothing finite"
             last = f"last {values[-1]:.4g}" if len(values) else "empty"
             rows.append((name, f"{len(steps)} values", last, span))
-        return f"Run {self.name}: {len(self.metrics)} metrics by {self.step_unit}\n" + format_table(
-            rows
-        )
+        head = f"Run {self.name}: {len(self.metrics)} metrics by {self.step_unit}"
+        return f"{shorten(head)}\n{first_rows(rows, 'metrics')}".rstrip()

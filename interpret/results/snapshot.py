@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pellucid.errors import InputError
-from pellucid.interpret.results.base import Result, format_table
+from pellucid.interpret.results.base import Result, first_rows, shorten
 from pellucid.interpret.results.storage import storable
 
 if TYPE_CHECKING:
@@ -113,4 +113,5 @@ class Snapshot(Result):
             for layer in self.layers
             for name, array in layer.parameters.items()
         ]
-        return f"Snapshot of {self.name}: {self.size:,} parameters\n" + format_table(rows)
+        head = f"Snapshot of {self.name}: {self.size:,} parameters"
+        return f"{shorten(head)}\n{first_rows(rows, 'parameters')}".rstrip()

@@ -4,7 +4,8 @@ The metadata's entry ``pellucid`` is a JSON object ``{"schema", "type", "fields"
 fields, ``{"$array": name}`` stands for a tensor of the file, ``{"$strings": [...]}`` for an array
 of strings, ``{"$float": "nan"}`` for a number that JSON does not know, ``{"$tuple": [...]}`` for a
 tuple, ``{"$dict": [[key, value], ...]}`` for a mapping, and ``{"$result": type, ...}`` for another
-result or a record.
+result or a record. The entry ``crc32`` is a checksum of all that, so that damage does not pass for
+data.
 """
 
 from __future__ import annotations
@@ -14,18 +15,24 @@ import json
 import math
 import os
 import stat
+import types
+import typing
+import zlib
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from pellucid.errors import FileError, InputTypeError, MissingFileError, PellucidError
-from pellucid.files import write_whole
+from pellucid.files import as_path, write_whole
 
 SCHEMA = 1
 T = TypeVar("T")
 _KEY = "pellucid"
+_CHECKSUM = "crc32"
 _types: dict[str, type] = {}
+# What reading a file that is not as we wrote it may raise.
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 def storable(cls: type[T]) -> type[T]:
@@ -44,8 +51,10 @@ def save(result: Any, path: str | os.PathLike[str]) -> Path:
         "type": type(result).__name__,
         "fields": _encode_fields(result, arrays),
     }
-    text = json.dumps(document, allow_nan=False, ensure_ascii=False)
-    return write_whole(path, to_bytes(arrays, metadata={_KEY: text}))
+    # ASCII, because a name may hold a lone surrogate (of a file, say), which UTF-8 does not know.
+    text = json.dumps(document, allow_nan=False)
+    metadata = {_KEY: text, _CHECKSUM: _checksum(text, arrays)}
+    return write_whole(path, to_bytes(arrays, metadata=metadata))
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -71,19 +80,21 @@ def load(path: str | os.PathLike[str]) -> Any:
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
 
-    file = Path(path).expanduser()
+    file = as_path(path)
     try:
-        if not stat.S_ISREG(file.stat().st_mode):
-            raise FileError(f"{file} is not a file; give the path of one saved result")
-        content = file.read_bytes()
+        # A pipe would be waited on for ever; only a file is opened.
+        content = file.read_bytes() if stat.S_ISREG(file.stat().st_mode) else None
     except FileNotFoundError as error:
         raise MissingFileError(f"there is no file {file}") from error
-    except OSError as error:
-        raise FileError(f"cannot read {file}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = getattr(error, "strerror", None) or error
+        raise FileError(f"cannot read {file}: {reason}") from error
+    if content is None:
+        raise FileError(f"{file} is not a file; give the path of one saved result")
     try:
         arrays = from_bytes(content)
         metadata = _metadata(content)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, *_DAMAGE) as error:
         raise FileError(
             f"{file} is damaged, or is not a saved result: it cannot be read as safetensors "
             f"({error})"
@@ -92,17 +103,38 @@ def load(path: str | os.PathLike[str]) -> Any:
         raise FileError(f"{file} is a safetensors file, but not one that Pellucid saved")
     try:
         document = json.loads(metadata[_KEY])
-        schema, name = document["schema"], document["type"]
-        if not isinstance(schema, int) or schema > SCHEMA:
-            raise FileError(
-                f"{file} has schema {schema}, written by a newer Pellucid; this one reads up to "
-                f"schema {SCHEMA}: upgrade with `pip install -U pellucid`"
-            )
-        return _build(name, document["fields"], arrays)
-    except FileError:
-        raise
-    except (PellucidError, ValueError, KeyError, TypeError, AttributeError) as error:
+        schema = document["schema"]
+        newer = isinstance(schema, int) and schema > SCHEMA
+        if not newer:
+            result = _read(document, metadata, arrays)
+    except (PellucidError, *_DAMAGE) as error:
         raise FileError(f"{file} is damaged: {error}") from error
+    if newer:
+        raise FileError(
+            f"{file} has schema {schema}, written by a newer Pellucid; this one reads up to "
+            f"schema {SCHEMA}: upgrade with `pip install -U pellucid`"
+        )
+    return result
+
+
+def _read(document: dict[str, Any], metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> Any:
+    """Check that a file is whole, and build what it holds."""
+    from pellucid.interpret.results.base import Result
+
+    if metadata.get(_CHECKSUM) != _checksum(metadata[_KEY], arrays):
+        raise ValueError("its checksum is not that of its content")
+    result = _build(document["type"], document["fields"], arrays)
+    if not isinstance(result, Result):
+        raise TypeError(f"it holds a {document['type']}, which is not a result")
+    return result
+
+
+def _checksum(text: str, arrays: dict[str, np.ndarray]) -> str:
+    crc = zlib.crc32(text.encode())
+    for name, array in sorted(arrays.items()):
+        crc = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), crc)
+        crc = zlib.crc32(array, crc)
+    return f"{crc:08x}"
 
 
 def _metadata(content: bytes) -> dict[str, str]:
@@ -113,7 +145,17 @@ def _metadata(content: bytes) -> dict[str, str]:
 
 
 def _encode_fields(result: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    return {f.name: _encode(getattr(result, f.name), arrays) for f in dataclasses.fields(result)}
+    fields: dict[str, Any] = {}
+    hints = typing.get_type_hints(type(result))
+    for field in dataclasses.fields(result):
+        value = getattr(result, field.name)
+        if not _fits(value, hints[field.name]):
+            raise InputTypeError(
+                f"cannot save this {type(result).__name__}: its {field.name} is a "
+                f"{type(value).__name__}, which does not fit {field.type}"
+            )
+        fields[field.name] = _encode(value, arrays)
+    return fields
 
 
 def _encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
@@ -127,10 +169,18 @@ def _encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, np.integer):
         return int(value)
     if isinstance(value, np.ndarray):
-        if value.dtype.kind in "US" or value.dtype == object:
-            return {"$strings": [str(v) for v in value.ravel()], "shape": list(value.shape)}
+        if value.dtype.kind == "U" or (
+            value.dtype == object and all(isinstance(v, str) for v in value.flat)
+        ):
+            return {"$strings": [str(v) for v in value.flat], "shape": list(value.shape)}
+        if value.dtype.kind not in "biuf" or value.dtype.itemsize > 8:
+            raise InputTypeError(
+                f"cannot save an array of {value.dtype} inside a result; use numbers of up to 64 "
+                "bits, or strings"
+            )
         name = f"a{len(arrays)}"
-        arrays[name] = np.ascontiguousarray(value).reshape(value.shape)
+        native = value.dtype.newbyteorder("=")
+        arrays[name] = np.ascontiguousarray(value, dtype=native).reshape(value.shape)
         return {"$array": name}
     if isinstance(value, tuple):
         return {"$tuple": [_encode(v, arrays) for v in value]}
@@ -170,4 +220,37 @@ def _build(name: str, fields: dict[str, Any], arrays: dict[str, np.ndarray]) -> 
     cls = _types.get(name)
     if cls is None:
         raise ValueError(f"it holds a result of the unknown kind {name!r}")
-    return cls(**{key: _decode(value, arrays) for key, value in fields.items()})
+    values = {key: _decode(value, arrays) for key, value in fields.items()}
+    hints = typing.get_type_hints(cls)
+    for key, value in values.items():
+        if not _fits(value, hints[key]):
+            raise TypeError(f"{name}.{key} holds a {type(value).__name__}")
+    return cls(**values)
+
+
+_NUMBERS: dict[Any, tuple[type, ...]] = {
+    bool: (bool, np.bool_),
+    int: (int, np.integer),
+    float: (float, np.floating, int, np.integer),
+}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of the type that a field states."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in inner)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        each = inner[:1] * len(value) if inner[-1] is ... else inner
+        return len(value) == len(each) and all(map(_fits, value, each))
+    if origin is dict:
+        return isinstance(value, dict) and all(
+            _fits(k, inner[0]) and _fits(v, inner[1]) for k, v in value.items()
+        )
+    if hint in _NUMBERS:
+        return isinstance(value, _NUMBERS[hint]) and (hint is bool or not isinstance(value, bool))
+    return isinstance(value, hint)

@@ -7,7 +7,23 @@ import os
 import tempfile
 from pathlib import Path
 
-from pellucid.errors import UnwritableError
+from pellucid.errors import InputTypeError, UnwritableError
+
+
+def as_path(path: str | os.PathLike[str]) -> Path:
+    """Return the path that was typed, with ``~`` expanded where that is somebody's home.
+
+    Raises
+    ------
+    InputTypeError
+        If it is not a path.
+    """
+    try:
+        return Path(path).expanduser()
+    except TypeError as error:
+        raise InputTypeError(f"a path is a string or a pathlib.Path, not {path!r}") from error
+    except RuntimeError:  # there is no such home: then ~ is part of the name
+        return Path(path)
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> Path:
@@ -20,18 +36,20 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> Path:
     UnwritableError
         If the folder does not exist, or the file cannot be written there.
     """
-    target = Path(path).expanduser()
-    if target.is_dir():
+    target = as_path(path)
+    # Not Path.is_dir, which raises where a folder on the way may not be entered.
+    if os.path.isdir(target):  # noqa: PTH112
         raise UnwritableError(f"cannot write {target}: it is a folder; give the name of a file")
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent):  # noqa: PTH112
         raise UnwritableError(
             f"cannot write {target}: the folder {target.parent} does not exist; create it first"
         )
-    temporary: str | None = None
+    temporary: Path | None = None
     try:
-        descriptor, temporary = tempfile.mkstemp(
-            dir=target.parent, prefix=f".{target.name[:80]}.", suffix=".part"
+        descriptor, name = tempfile.mkstemp(
+            dir=target.parent, prefix=f".{target.name[:20]}.", suffix=".part"
         )
+        temporary = Path(name)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
@@ -39,16 +57,15 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> Path:
         # mkstemp makes the file private; a result should be as readable as any other new file.
         mask = os.umask(0)
         os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, target)
-    except OSError as error:
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(target)
+    except BaseException as error:
         if temporary is not None:
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
-        raise UnwritableError(f"cannot write {target}: {error.strerror or error}") from error
-    except BaseException:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                temporary.unlink()
+        # ValueError: a name that no file can have, such as one with a null byte.
+        if isinstance(error, (OSError, ValueError)):
+            reason = getattr(error, "strerror", None) or error
+            raise UnwritableError(f"cannot write {target}: {reason}") from error
         raise
     return target

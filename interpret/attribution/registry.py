@@ -1,0 +1,194 @@
+"""The methods, with what a person would ask before choosing one."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from pellucid.errors import InputError
+from pellucid.interpret.engine import Block
+
+_FAMILIES = ("gradients", "paths", "propagation")
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What a method returns for a block of rows.
+
+    Attributes
+    ----------
+    values
+        Shape (rows, targets, features), float32 or wider.
+    prediction, baseline_prediction
+        The score at the input and at the baseline, shape (rows, targets); None if not known.
+    error
+        Estimated relative L2 error, shape (rows, targets); None if the method cannot say.
+    settings
+        Those that were used, defaults included.
+    """
+
+    values: Tensor
+    prediction: Tensor | None
+    baseline_prediction: Tensor | None
+    error: Tensor | None
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One attribution method.
+
+    Attributes
+    ----------
+    name, family
+        What it is called, and the file that it lives in.
+    run
+        The mathematics: from a block and options to an `Attribution`.
+    baseline
+        Whether it compares with a baseline.
+    complete
+        Whether its values add up to the prediction less the baseline's.
+    cost
+        Passes for each row, in words.
+    promise
+        How far it can be trusted, in words.
+    paper
+        Where it comes from.
+    points
+        Points that go through the model for each row, given the options; None if that depends on
+        the data.
+    kept
+        Gradients of each row that it keeps at a time, so that blocks of rows fit into memory.
+    several_targets
+        Whether several targets can share its passes.
+    """
+
+    name: str
+    family: str
+    run: Callable[..., Attribution]
+    baseline: bool
+    complete: bool
+    cost: str
+    promise: str
+    paper: str
+    points: Callable[[dict[str, Any]], int | None]
+    kept: Callable[[dict[str, Any]], int]
+    several_targets: bool
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the options that it takes."""
+        return tuple(
+            name
+            for name, parameter in inspect.signature(self.run).parameters.items()
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        )
+
+
+_methods: dict[str, Method] = {}
+
+
+def method(
+    *,
+    baseline: bool,
+    complete: bool,
+    cost: str,
+    promise: str,
+    paper: str,
+    points: Callable[[dict[str, Any]], int | None],
+    kept: Callable[[dict[str, Any]], int] = lambda _: 0,
+    several_targets: bool = True,
+) -> Callable[[Callable[..., Attribution]], Callable[..., Attribution]]:
+    """Register a function of a block as an attribution method, under its own name."""
+
+    def register(run: Callable[..., Attribution]) -> Callable[..., Attribution]:
+        _methods[run.__name__] = Method(
+            name=run.__name__,
+            family=run.__module__.rpartition(".")[2],
+            run=run,
+            baseline=baseline,
+            complete=complete,
+            cost=cost,
+            promise=promise,
+            paper=paper,
+            points=points,
+            kept=kept,
+            several_targets=several_targets,
+        )
+        return run
+
+    return register
+
+
+def registered() -> dict[str, Method]:
+    """Return every method by its name."""
+    for family in _FAMILIES:
+        importlib.import_module(f"pellucid.interpret.attribution.{family}")
+    return dict(_methods)
+
+
+def find(name: str) -> Method:
+    """Return a method by its name.
+
+    Raises
+    ------
+    InputError
+        If there is none; the message lists those that there are.
+    """
+    known = registered()
+    if name in known:
+        return known[name]
+    close = difflib.get_close_matches(str(name), known, n=1)
+    raise InputError(
+        f"there is no method {name!r}"
+        + (f"; did you mean {close[0]!r}?" if close else "")
+        + f" The methods are {', '.join(known)}"
+    )
+
+
+def check_options(chosen: Method, options: dict[str, Any]) -> None:
+    """Raise an `InputError` for an option that the method does not take."""
+    for name in options:
+        if name not in chosen.options:
+            raise InputError(
+                f"{chosen.name} takes no option {name!r}; "
+                + (
+                    f"its options are {', '.join(chosen.options)}"
+                    if chosen.options
+                    else "it takes none"
+                )
+            )
+
+
+class Methods(dict[str, Method]):
+    """Methods by name; printed as a table of what they cost and promise."""
+
+    def __repr__(self) -> str:
+        lines = []
+        for one in self.values():
+            options = ", ".join(one.options) or "none"
+            lines += [
+                f"{one.name}  ({one.family})",
+                f"    cost: {one.cost}",
+                f"    promise: {one.promise}",
+                f"    options: {options}",
+                f"    source: {one.paper}",
+            ]
+        return "\n".join(lines)
+
+
+def methods() -> Methods:
+    """Return the attribution methods: what each costs, promises, and comes from.
+
+    Returns
+    -------
+    dict
+        From name to `Method`; it prints as a table.
+    """
+    return Methods(registered())

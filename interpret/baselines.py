@@ -1,0 +1,128 @@
+"""Baselines: what an input is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pellucid.errors import InputError, InputTypeError
+from pellucid.interpret.inputs import Inputs, check_finite, label
+from pellucid.interpret.results.trees import is_leaf, leaves, rebuild
+
+
+def make_baseline(baseline: Any, inputs: Inputs, background: Any) -> tuple[dict[str, Tensor], str]:
+    """Return a baseline for each attributed input, and one sentence that says what it is.
+
+    Parameters
+    ----------
+    baseline
+        ``"auto"``, ``"zero"``, ``"mean"`` (of the background), a number, an array of one sample's
+        shape or of all samples', a function from the inputs to such, or the structure of the
+        inputs with one of these for each input.
+    inputs
+        The inputs.
+    background
+        Samples of the data, in the structure of the inputs; or None.
+
+    Returns
+    -------
+    tensors
+        For each attributed path a tensor whose sample axis is 1 or the number of samples.
+    description
+        Said in the result.
+    """
+    here = inputs.tensors(attributed=True)
+    if callable(baseline):
+        name = getattr(baseline, "__name__", type(baseline).__name__)
+        # The function gets copies: writing into them must not change what is explained.
+        given = baseline(
+            rebuild(inputs.tree, lambda _, leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf)
+        )
+        made = {path: _fitted(given, path, leaf, inputs) for path, leaf in here.items()}
+        return made, f"function {name}"
+    if isinstance(baseline, str):
+        if baseline not in ("auto", "zero", "mean"):
+            raise InputError(
+                f"baseline={baseline!r} is not known; use 'auto', 'zero', 'mean' (with "
+                "background=...), a number, an array, or a function of the inputs"
+            )
+        if baseline == "mean" and background is None:
+            raise InputError("baseline='mean' needs background=..., the samples to take it from")
+        if baseline == "zero" or background is None:
+            zeros = {path: torch.zeros_like(leaf[:1]) for path, leaf in here.items()}
+            return zeros, "zero" if baseline == "zero" else "zero (no background was given)"
+        means = {path: _mean(background, path, leaf, inputs) for path, leaf in here.items()}
+        count = len(_at(background, path=next(iter(here)), inputs=inputs))
+        return means, f"mean of a background of {count} samples"
+    made = {path: _fitted(baseline, path, leaf, inputs) for path, leaf in here.items()}
+    return made, f"constant {baseline:g}" if isinstance(baseline, (int, float)) else "as given"
+
+
+def far_from_data(baseline: Tensor, values: Tensor) -> float:
+    """Return the share of features whose baseline lies far outside the samples' range.
+
+    Far is more than three standard deviations beyond the range: then a path from the baseline
+    leads through inputs unlike any that the model has seen.
+    """
+    if values.ndim != 2 or len(values) < 10:
+        return 0.0
+    low, high = values.min(0).values.float(), values.max(0).values.float()
+    reach = 3 * values.float().std(0)
+    point = baseline.float().mean(0)
+    return float(((point < low - reach) | (point > high + reach)).float().mean())
+
+
+def _at(tree: Any, path: str, inputs: Inputs) -> Any:
+    """Return the part of a person's structure that belongs to one input."""
+    if isinstance(tree, Mapping) or (isinstance(tree, (tuple, list)) and not is_leaf(inputs.tree)):
+        parts = dict(leaves(dict(tree) if isinstance(tree, Mapping) else tree))
+        if path not in parts or parts[path] is None:
+            raise InputError(f"a baseline or background for {label(path)} is missing")
+        return parts[path]
+    return tree
+
+
+def _fitted(baseline: Any, path: str, leaf: Tensor, inputs: Inputs) -> Tensor:
+    given = _at(baseline, path, inputs)
+    if isinstance(given, bool) or given is None or isinstance(given, str):
+        raise InputTypeError(f"baseline for {label(path)} is {given!r}; give numbers of its shape")
+    if isinstance(given, (int, float)):
+        filled = torch.full_like(leaf[:1], float(given))
+        check_finite(filled, "the baseline")
+        return filled
+    tensor = _as_tensor(given, f"baseline for {label(path)}").to(leaf.dtype).to(leaf.device)
+    if tensor.shape == leaf.shape[1:]:
+        tensor = tensor[None]
+    if tensor.shape[1:] != leaf.shape[1:] or len(tensor) not in (1, len(leaf)):
+        raise InputError(
+            f"baseline for {label(path)} has shape {tuple(tensor.shape)}; expected one sample "
+            f"{tuple(leaf.shape[1:])} or all of them {tuple(leaf.shape)}"
+        )
+    check_finite(tensor, f"baseline for {label(path)}")
+    return tensor
+
+
+def _mean(background: Any, path: str, leaf: Tensor, inputs: Inputs) -> Tensor:
+    samples = _as_tensor(_at(background, path, inputs), f"background for {label(path)}")
+    if samples.ndim != leaf.ndim or samples.shape[1:] != leaf.shape[1:] or len(samples) == 0:
+        raise InputError(
+            f"background for {label(path)} has shape {tuple(samples.shape)}; expected some samples "
+            f"of shape {tuple(leaf.shape[1:])}"
+        )
+    check_finite(samples, f"background for {label(path)}")
+    return samples.double().mean(0, keepdim=True).to(leaf.dtype).to(leaf.device)
+
+
+def _as_tensor(value: Any, what: str) -> Tensor:
+    if hasattr(value, "to_numpy"):
+        value = value.to_numpy()
+    try:
+        tensor = torch.as_tensor(value).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputTypeError(f"{what} is not an array of numbers: {error}") from error
+    if tensor.is_complex():
+        raise InputTypeError(f"{what} is complex; give real numbers")
+    return tensor

@@ -1,0 +1,161 @@
+"""What can be explained: torch modules, and functions of tensors; held frozen while we look."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pellucid.errors import InputError, InputTypeError
+
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
+
+
+class Model:
+    """A torch module, or a function of tensors, under one interface.
+
+    Parameters
+    ----------
+    model
+        An `torch.nn.Module`, or a function from tensors to a tensor.
+
+    Raises
+    ------
+    InputTypeError
+        If it is neither.
+    """
+
+    def __init__(self, model: Any) -> None:
+        if isinstance(model, type) and issubclass(model, nn.Module):
+            raise InputTypeError(
+                f"model is the class {model.__name__}, not a model; make one: {model.__name__}(...)"
+            )
+        if not callable(model):
+            raise InputTypeError(
+                f"model is a {type(model).__name__}; gradients need a torch.nn.Module, or a "
+                "function of tensors that torch can differentiate"
+                + (
+                    ". pl.importance(model, X, y) works for anything that predicts"
+                    if hasattr(model, "predict")
+                    else ""
+                )
+            )
+        self.call: Callable[..., Any] = model
+        # Compiled modules ignore hooks and flags set on them later: work on the module beneath.
+        beneath = getattr(model, "_orig_mod", model)
+        self.module: nn.Module | None = beneath if isinstance(beneath, nn.Module) else None
+        self.name: str = (
+            type(beneath).__name__
+            if self.module is not None
+            else getattr(model, "__name__", type(model).__name__)
+        )
+
+    def _tensors(self) -> Iterator[Tensor]:
+        if self.module is not None:
+            yield from self.module.parameters()
+            yield from self.module.buffers()
+
+    @property
+    def device(self) -> torch.device | None:
+        """Where the parameters are; None for a model without any."""
+        return next((t.device for t in self._tensors()), None)
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """The parameters' floating dtype; None for a model without any."""
+        return next((t.dtype for t in self._tensors() if t.is_floating_point()), None)
+
+    def layer(self, name: str) -> nn.Module:
+        """Return a layer by its path in the model.
+
+        Raises
+        ------
+        InputError
+            If there is none; the message names those that are most alike.
+        """
+        if self.module is None:
+            raise InputError(f"{self.name} is a function: it has no layers to read {name!r} from")
+        layers = dict(self.module.named_modules())
+        if name in layers and name:
+            return layers[name]
+        names = [n for n in layers if n]
+        close = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:12]
+        raise InputError(
+            f"{self.name} has no layer {name!r}; "
+            + (f"did you mean {', '.join(map(repr, close))}?" if close else "it has no layers")
+            + (f" (it has {len(names)})" if len(names) > len(close) else "")
+        )
+
+    @contextlib.contextmanager
+    def frozen(self, seed: int) -> Iterator[None]:
+        """Hold the model still; leave it, and torch's random state, as they were to the bit.
+
+        Evaluation mode, no gradients for parameters, a seeded random state. Training flags,
+        `requires_grad`, buffers and hooks are put back, also when an exception passes through.
+        """
+        modules = list(self.module.modules()) if self.module is not None else []
+        parameters = list(self.module.parameters()) if self.module is not None else []
+        training = [m.training for m in modules]
+        wanted = [p.requires_grad for p in parameters]
+        buffers = [(m, k, b, _saved(b)) for m in modules for k, b in m._buffers.items()]
+        hooks = [(m, name, dict(getattr(m, name))) for m in modules for name in _HOOKS]
+        device = self.device
+        cuda = [device] if device is not None and device.type == "cuda" else []
+        fast_path = torch.backends.mha.get_fastpath_enabled()
+        with torch.random.fork_rng(devices=cuda):
+            # Only the generators that were saved are seeded: torch.manual_seed would seed all.
+            torch.default_generator.manual_seed(seed)
+            for place in cuda:
+                with torch.cuda.device(place):
+                    torch.cuda.manual_seed(seed)
+            try:
+                for module in modules:
+                    # Not .eval(): a module may override it to do more than set the flag.
+                    module.training = False
+                for parameter in parameters:
+                    parameter.requires_grad_(False)
+                # The fast path of attention bypasses hooks, and differs in rounding.
+                torch.backends.mha.set_fastpath_enabled(False)
+                yield
+            finally:
+                torch.backends.mha.set_fastpath_enabled(fast_path)
+                for module, flag in zip(modules, training, strict=True):
+                    module.training = flag
+                for parameter, flag in zip(parameters, wanted, strict=True):
+                    parameter.requires_grad_(flag)
+                for module, key, buffer, saved in buffers:
+                    _restore(module, key, buffer, saved)
+                for module, name, before in hooks:
+                    now = getattr(module, name)
+                    for key in [k for k in now if k not in before]:
+                        del now[key]
+
+
+def _saved(buffer: Tensor | None) -> tuple[int, Tensor] | None:
+    if buffer is None:
+        return None
+    with torch.no_grad():
+        return buffer._version, buffer.clone()
+
+
+def _restore(
+    module: nn.Module, key: str, buffer: Tensor | None, saved: tuple[int, Tensor] | None
+) -> None:
+    """Put a buffer back: the same object, with the values that it had."""
+    if buffer is not None and saved is not None and buffer._version != saved[0]:
+        with torch.no_grad():
+            buffer.copy_(saved[1])
+    if module._buffers.get(key) is not buffer:
+        module._buffers[key] = buffer

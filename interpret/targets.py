@@ -1,0 +1,272 @@
+"""Scores: the model's output with its targets already chosen, one number for each point and target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pellucid.errors import InputError, InputTypeError, ModelError
+
+
+class Score:
+    """A function from the model's output to an array (points, targets).
+
+    Parameters
+    ----------
+    target
+        ``"predicted"``, ``"all"``, a class index or name, one of these for each row, a function of
+        the output that returns one number for each row, or None for a model of one output.
+    output
+        ``"raw"``, or ``"probability"`` to put softmax or sigmoid behind the model.
+    class_names
+        Names of the classes.
+    example
+        The model's output for some rows, which tells its shape.
+    rows
+        How many rows that output has.
+    samples
+        How many rows there are to explain.
+
+    Raises
+    ------
+    InputError
+        If a class is unknown or out of range, or their number is not that of the rows.
+    ModelError
+        If the model's output is not what the target needs.
+    """
+
+    def __init__(
+        self,
+        *,
+        target: Any,
+        output: str,
+        class_names: Sequence[str] | None,
+        example: Any,
+        rows: int,
+        samples: int,
+    ) -> None:
+        if output not in ("raw", "probability"):
+            raise InputError(f"output={output!r} is not known; use 'raw' or 'probability'")
+        self.output, self.class_names = output, _names(class_names)
+        self.function: Callable[[Any], Tensor] | None = target if callable(target) else None
+        self.index: Tensor | None = None  # of the class, (samples,) or (targets,)
+        self.predicted = False
+        self.per_target = False
+        if self.function is not None:
+            if output != "raw":
+                raise InputError(
+                    "output='probability' has no meaning with a function as the target; let the "
+                    "function return what you want explained"
+                )
+            self.classes, self.binary, self.units = 0, False, "score"
+            self.squash: nn.Module = nn.Identity()
+            self._of_function(example, rows)
+            return
+        shape = _checked(example, rows).shape
+        if len(shape) > 2:
+            raise ModelError(
+                f"the model's output has shape {tuple(shape)}, more than one number for each row "
+                "and class; give a function of the output as the target, such as "
+                "target=lambda output: output[:, 3].mean((1, 2))"
+            )
+        single = len(shape) == 1 or shape[1] == 1
+        self._read_target(target, single, shape, samples)
+        # A module, not a function: rules for layers (DeepLIFT) need to find it.
+        self.squash = (
+            nn.Identity() if output == "raw" else nn.Sigmoid() if self.binary else nn.Softmax(dim=1)
+        )
+        self.units = self._units(example)
+
+    def _read_target(self, target: Any, single: bool, shape: torch.Size, samples: int) -> None:
+        names = self.class_names
+        self.binary = single and (self.output == "probability" or names is not None)
+        self.classes = 2 if self.binary else 1 if single else int(shape[1])
+        if names is not None and len(names) != self.classes:
+            raise InputError(
+                f"{len(names)} class names were given, but the model's output has "
+                + (
+                    "one logit for two classes"
+                    if single
+                    else f"{self.classes} classes (shape {tuple(shape)})"
+                )
+            )
+        if single and not self.binary:
+            if target is not None and not _is(target, "predicted"):
+                raise InputError(
+                    f"the model has one output, so target={_brief(target)} has no meaning for a "
+                    "regression; leave it out. For a binary classifier give "
+                    "class_names=(negative, positive), or output='probability'"
+                )
+            return
+        if target is None or _is(target, "predicted"):
+            if target is None and not self.binary:
+                raise InputError(
+                    f"target=None is for models of one output; this one has {self.classes}: give "
+                    "a class index or name, 'predicted', 'all' or a function of the output"
+                )
+            self.predicted = True
+        elif _is(target, "all"):
+            self.per_target = True
+            self.index = torch.arange(self.classes)
+        else:
+            self.index = self._indices(target, samples)
+
+    def _indices(self, target: Any, samples: int) -> Tensor:
+        if isinstance(target, Tensor):
+            target = target.detach().cpu().numpy()
+        given = np.asarray(target, dtype=None if not isinstance(target, (list, tuple)) else object)
+        if given.ndim > 1 or (given.ndim == 1 and len(given) != samples):
+            raise InputError(
+                f"target has shape {given.shape}; give one class, or one for each of the "
+                f"{samples} samples"
+            )
+        flat = [self._class(value) for value in given.reshape(-1).tolist()]
+        return torch.tensor(flat * (samples if given.ndim == 0 else 1))
+
+    def _class(self, value: Any) -> int:
+        if isinstance(value, str):
+            if self.class_names is None or value not in self.class_names:
+                known = (
+                    f"the classes are {', '.join(self.class_names)}"
+                    if self.class_names
+                    else "no class_names were given"
+                )
+                raise InputError(f"target {value!r} is not a class: {known}")
+            return self.class_names.index(value)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+            raise InputTypeError(
+                f"target {value!r} is a {type(value).__name__}; give a class index, a class name, "
+                "'predicted', 'all' or a function of the output"
+            )
+        if not 0 <= value < self.classes:
+            raise InputError(
+                f"target {int(value)} is out of range: the model has {self.classes} classes, "
+                f"0 to {self.classes - 1}"
+            )
+        return int(value)
+
+    def _units(self, example: Any) -> str:
+        if self.output == "probability":
+            if self.classes > 1 and not self.binary and _are_probabilities(example):
+                raise InputError(
+                    "output='probability' would put a softmax behind a model whose outputs are "
+                    "probabilities already; use output='raw'"
+                )
+            return "probability"
+        if self.classes > 1 and not self.binary and _are_probabilities(example):
+            return "probability"
+        # Only who speaks of classes tells us that these numbers are logits.
+        classifies = self.class_names is not None or self.predicted
+        return "logit" if classifies else "output"
+
+    def __call__(self, output: Any, index: Tensor | None) -> Tensor:
+        """Return the scores (points, targets).
+
+        Parameters
+        ----------
+        output
+            What the model returned.
+        index
+            The class of each point, shape (points, targets), or None where there are no classes.
+        """
+        if self.function is not None:
+            return self._of_function(output, None)[:, None]
+        logits = output.reshape(len(output), -1)
+        if self.binary:
+            # One logit z stands for (-z, z): the sigmoid of each is its class's probability.
+            logits = torch.cat([-logits, logits], dim=1)
+        scores: Tensor = self.squash(logits)
+        return scores if index is None else scores.gather(1, index)
+
+    def choose(self, output: Any) -> Tensor:
+        """Return the predicted class of each row, shape (rows,)."""
+        logits = output.reshape(len(output), -1)
+        if self.binary:
+            return (logits[:, 0] > 0).long()
+        chosen: Tensor = logits.argmax(dim=1)
+        return chosen
+
+    def _of_function(self, output: Any, rows: int | None) -> Tensor:
+        assert self.function is not None
+        try:
+            score = self.function(output)
+        except Exception as error:
+            raise ModelError(
+                f"the target function failed on the model's output ({describe(output)}): {error}"
+            ) from error
+        if not isinstance(score, Tensor):
+            raise ModelError(f"the target function returned a {type(score).__name__}, not a tensor")
+        if score.ndim == 2 and score.shape[1] == 1:
+            score = score[:, 0]
+        if score.ndim != 1 or (rows is not None and len(score) != rows):
+            raise ModelError(
+                f"the target function returned shape {tuple(score.shape)}; expected one number for "
+                f"each row{f', shape ({rows},)' if rows is not None else ''}"
+            )
+        return score
+
+
+def _checked(output: Any, rows: int) -> Tensor:
+    """Return the output if it is one tensor with a row for each input, or say what to do."""
+    if not isinstance(output, Tensor):
+        raise ModelError(
+            f"the model returns {describe(output)}, not a tensor; say which part to explain with "
+            "a function of the output, such as "
+            + (
+                "target=lambda output: output['logits'][:, 3]"
+                if hasattr(output, "keys")
+                else "target=lambda output: output[0][:, 3]"
+            )
+        )
+    if output.ndim == 0 or len(output) != rows:
+        raise ModelError(
+            f"the model returned shape {tuple(output.shape)} for {rows} "
+            f"{'row' if rows == 1 else 'rows'}; its output needs one row for each input row"
+        )
+    if not output.is_floating_point():
+        raise ModelError(
+            f"the model returns {output.dtype}, which has no gradient; explain the scores that the "
+            "classes are chosen from"
+        )
+    if not bool(torch.isfinite(output).all()):
+        raise ModelError(
+            "the model returns NaN or infinite values for the first samples; mend it first"
+        )
+    return output
+
+
+def describe(output: Any) -> str:
+    """Return what an output is, in a few words."""
+    if isinstance(output, Tensor):
+        return f"a tensor of shape {tuple(output.shape)}"
+    if isinstance(output, (tuple, list)):
+        return f"a {type(output).__name__} of {', '.join(type(v).__name__ for v in output)}"
+    if hasattr(output, "keys"):
+        return f"a {type(output).__name__} with {', '.join(map(str, output.keys()))}"
+    return f"a {type(output).__name__}"
+
+
+def _are_probabilities(output: Tensor) -> bool:
+    sums = output.detach().double().sum(1)
+    return bool((output >= 0).all() and ((sums - 1).abs() < 1e-3).all())
+
+
+def _names(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    if isinstance(names, str):
+        raise InputTypeError(f"class_names is the text {names!r}; give a list of names")
+    return tuple(map(str, names))
+
+
+def _is(target: Any, word: str) -> bool:
+    return isinstance(target, str) and target == word
+
+
+def _brief(target: Any) -> str:
+    text = repr(target)
+    return text if len(text) <= 40 else f"{text[:37]}..."
