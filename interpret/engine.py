@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ from pellucid.errors import InputError, ModelError, OutOfMemoryError
 from pellucid.interpret.inputs import Inputs, label
 from pellucid.interpret.models import Model
 from pellucid.interpret.points import Kept, Leaves, Points, Rows, Sink
-from pellucid.interpret.targets import Score, describe
+from pellucid.interpret.targets import Scoring, describe
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ class Engine:
         self.call = model.call
         self._held = contextlib.ExitStack()
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Self:
         self._held.enter_context(self.model.frozen(self.seed))
         self._held.enter_context(torch.inference_mode(mode=False))
         self._held.enter_context(_interruptible(self))
@@ -120,7 +120,10 @@ class Engine:
         """
         block = Block(self, slice(0, min(2, self.inputs.samples)), None, {})
         rows = torch.arange(block.n, device=self.device)
-        leaves = tuple(leaf.requires_grad_() for leaf in Rows(block.n).make(rows, block))
+        leaves = tuple(
+            leaf.requires_grad_(leaf.is_floating_point())
+            for leaf in Rows(block.n).make(rows, block)
+        )
         seen: dict[int, int] = {}
         known = {t.untyped_storage().data_ptr() for t in self.model._tensors()}
 
@@ -143,8 +146,8 @@ class Engine:
             )
             raise ModelError(
                 f"{self.model.name} failed on the first {block.n} of the samples ({shapes}): "
-                f"{type(error).__name__}: {error}\nThe first axis of every input counts the samples; "
-                "a single sample needs one too: x[None]"
+                f"{type(error).__name__}: {error}\nThe first axis of every input counts the "
+                "samples; a single sample needs one too: x[None]"
             ) from error
         if self._chunk is None:
             width = sum(leaf[0].numel() * leaf.element_size() for leaf in leaves)
@@ -152,7 +155,7 @@ class Engine:
         return output, block.n
 
     def blocks(
-        self, score: Score | None, baselines: Mapping[str, Tensor], *, kept: int = 0
+        self, score: Scoring | None, baselines: Mapping[str, Tensor], *, kept: int = 0
     ) -> Iterator[Block]:
         """Yield the rows in blocks, each on the device.
 
@@ -252,7 +255,7 @@ class Block:
         self,
         engine: Engine,
         rows: slice,
-        score: Score | None,
+        score: Scoring | None,
         baselines: Mapping[str, Tensor],
     ) -> None:
         self.engine, self.rows, self.score = engine, rows, score
@@ -278,7 +281,7 @@ class Block:
         if score is not None:
             self._choose_targets(score)
 
-    def _choose_targets(self, score: Score) -> None:
+    def _choose_targets(self, score: Scoring) -> None:
         if score.predicted:
             chosen = Kept()
             self._each(
@@ -454,8 +457,8 @@ def split(values: Tensor, block: Block) -> dict[str, Tensor]:
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype that we accumulate in: float32 or wider."""
-    return dtype if dtype == torch.float64 else torch.float32
+    """Return the dtype that we accumulate in: float32 or wider; integers stay what they are."""
+    return torch.float32 if dtype.is_floating_point and dtype != torch.float64 else dtype
 
 
 def wide_tensor(tensor: Tensor) -> Tensor:
@@ -499,8 +502,8 @@ def _watched() -> bool:
 
 def _too_large(device: torch.device) -> str:
     return (
-        f"even one point at a time does not fit into the memory of {device}; free some, use smaller "
-        "inputs or a device with more"
+        f"even one point at a time does not fit into the memory of {device}; free some, use "
+        "smaller inputs or a device with more"
     )
 
 

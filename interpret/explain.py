@@ -403,9 +403,9 @@ def _warn_of_doubts(explanation: Explanation, chosen: Method) -> None:
         late = int((np.abs(explanation.residual) > _RESIDUAL * gap + floor).sum())
         if late:
             warnings.warn(
-                f"for {late} of {explanation.residual.size} rows the values of {chosen.name} do not "
-                "add up to the prediction less the baseline's (residual above 1 %): the model has "
-                "parts that the method has no rule for. `explanation.residual` says how far off; "
-                "method='integrated_gradients' does not depend on the model's parts",
+                f"for {late} of {explanation.residual.size} rows the values of {chosen.name} do "
+                "not add up to the prediction less the baseline's (residual above 1 %): the model "
+                "has parts that the method has no rule for. `explanation.residual` says how far "
+                "off; method='integrated_gradients' does not depend on the model's parts",
                 stacklevel=3,
             )

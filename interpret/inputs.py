@@ -53,7 +53,7 @@ class Inputs:
 
     def arguments(self, replaced: Mapping[str, Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return positional and named arguments for the model, with these leaves."""
-        tree = rebuild(self.tree, lambda path, leaf: replaced.get(path, leaf))
+        tree = rebuild(self.tree, replaced.get)
         if isinstance(tree, dict):
             return (), tree
         return (tree if isinstance(tree, tuple) else (tree,)), {}
@@ -92,7 +92,7 @@ def read_inputs(
     dtype
         The model's floating dtype, to which floating-point inputs are converted.
     differentiable
-        Whether gradients will be asked for; without, every input is carried along.
+        Whether gradients will be asked for; without, points may be made of every input.
 
     Raises
     ------
@@ -120,10 +120,10 @@ def read_inputs(
         )
     if n == 0:
         raise InputError("the inputs are an empty batch: there are no samples to explain")
-    attributed = _attributed(found, attribute) if differentiable else ()
+    attributed = _attributed(found, attribute) if differentiable else tuple(found)
     for path, leaf in found.items():
         # A carried input may well hold -inf: an attention mask does.
-        if path in attributed or (not differentiable and leaf.is_floating_point()):
+        if path in attributed and leaf.is_floating_point():
             check_finite(leaf, label(path), names)
     return Inputs(tree=tree, attributed=attributed, samples=n, feature_names=names)
 

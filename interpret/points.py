@@ -41,9 +41,11 @@ class Rows:
         return self.count
 
     def rows(self, index: Tensor) -> Tensor:
+        """Return the row that each of these points belongs to."""
         return index
 
     def make(self, index: Tensor, block: Block) -> Leaves:
+        """Return these rows' inputs."""
         return tuple(leaf[index] for leaf in block.inputs)
 
 
@@ -74,6 +76,7 @@ class Path:
         return self.count * len(self.steps) if self.of is None else len(self.of)
 
     def rows(self, index: Tensor) -> Tensor:
+        """Return the row that each of these points belongs to."""
         return self.of[index] if self.of is not None else index // len(self.steps)
 
     def step(self, index: Tensor) -> Tensor:
@@ -81,6 +84,7 @@ class Path:
         return self.steps[index if self.of is not None else index % len(self.steps)]
 
     def make(self, index: Tensor, block: Block) -> Leaves:
+        """Return these points, one tensor for each attributed input."""
         rows, step = self.rows(index), self.step(index)
         made = []
         for leaf, baseline in zip(block.inputs, block.baselines, strict=True):
@@ -116,6 +120,7 @@ class Kept:
     _found: list[Tensor] = field(default_factory=list)
 
     def add(self, index: Tensor, rows: Tensor, scores: Tensor | None, found: Tensor | None) -> None:
+        """Keep one chunk."""
         if scores is not None:
             self._scores.append(scores)
         if found is not None:

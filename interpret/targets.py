@@ -1,4 +1,4 @@
-"""Scores: the model's output with its targets already chosen, one number for each point and target."""
+"""Scores: the model's output, targets chosen: one number for each point and target."""
 
 from __future__ import annotations
 
@@ -12,8 +12,37 @@ from torch import Tensor, nn
 from pellucid.errors import InputError, InputTypeError, ModelError
 
 
-class Score:
+class Scoring:
     """A function from the model's output to an array (points, targets).
+
+    Attributes
+    ----------
+    predicted
+        Whether each row's class is the one that the model predicts.
+    per_target
+        Whether `index` names the targets that all rows share; otherwise it has one for each row.
+    index
+        What each row is scored by, or the targets; None where there is nothing to choose.
+    classes
+        How many classes there are to choose among.
+    """
+
+    predicted: bool = False
+    per_target: bool = False
+    index: Tensor | None = None
+    classes: int = 1
+
+    def __call__(self, output: Any, index: Tensor | None) -> Tensor:
+        """Return the scores (points, targets), given each point's part of `index`."""
+        raise NotImplementedError
+
+    def choose(self, output: Any) -> Tensor:
+        """Return the predicted class of each row, shape (rows,)."""
+        raise NotImplementedError
+
+
+class Score(Scoring):
+    """What a person asks to have explained: classes of the output, or a function of it.
 
     Parameters
     ----------
@@ -53,9 +82,6 @@ class Score:
             raise InputError(f"output={output!r} is not known; use 'raw' or 'probability'")
         self.output, self.class_names = output, _names(class_names)
         self.function: Callable[[Any], Tensor] | None = target if callable(target) else None
-        self.index: Tensor | None = None  # of the class, (samples,) or (targets,)
-        self.predicted = False
-        self.per_target = False
         if self.function is not None:
             if output != "raw":
                 raise InputError(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -105,8 +104,8 @@ def integrated_gradients(
         return _Bisection(block, tolerance, budget).run()
     if tolerance is not None or budget is not None:
         raise InputError(
-            "steps fixes the work, and tolerance and budget leave it open; give steps, or tolerance "
-            "and budget, not both"
+            "steps fixes the work, and tolerance and budget leave it open; give steps, or "
+            "tolerance and budget, not both"
         )
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise InputError(f"steps={steps!r}; give a whole number from 1")

@@ -11,6 +11,7 @@ from pellucid.errors import InputError, ModelError
 from pellucid.interpret.attribution.registry import Attribution, method
 from pellucid.interpret.engine import Block, is_out_of_memory
 from pellucid.interpret.points import Kept, Leaves, Path
+from pellucid.interpret.targets import Score
 
 
 @method(
@@ -67,7 +68,7 @@ def deep_lift(block: Block, *, eps: float = 1e-10) -> Attribution:
 
 def _module_that_captum_takes(block: Block) -> nn.Module:
     model, score = block.engine.model, block.score
-    assert score is not None
+    assert isinstance(score, Score)
     if model.module is None:
         raise InputError(
             "deep_lift sends differences through a module's layers, and the model is a function; "
@@ -88,7 +89,7 @@ class _Scored(nn.Module):
 
     def __init__(self, block: Block, model: nn.Module) -> None:
         super().__init__()
-        assert block.score is not None
+        assert isinstance(block.score, Score)
         self.model, self.squash = model, block.score.squash  # submodules, which Captum hooks
         self._block = block
 

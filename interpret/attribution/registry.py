@@ -12,7 +12,6 @@ from typing import Any
 from torch import Tensor
 
 from pellucid.errors import InputError
-from pellucid.interpret.engine import Block
 
 _FAMILIES = ("gradients", "paths", "propagation")
 

@@ -1,4 +1,4 @@
-"""What every result can do: slice, become a table, save itself, show itself, say where it is from."""
+"""What every result can do: be sliced, be a table, save itself, show itself, say its origin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound="Result")
 _RECORDED = ("pellucid", "numpy", "torch", "captum", "scikit-learn", "umap-learn")
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on."""
+    versions = {"python": platform.python_version()}
+    for name in _RECORDED:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
 
 
 @storage.storable
@@ -48,18 +59,7 @@ class Provenance:
     device: str = "cpu"
     seed: int | None = None
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    versions: dict[str, str] = field(default_factory=lambda: installed_versions())
-
-
-def installed_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on."""
-    versions = {"python": platform.python_version()}
-    for name in _RECORDED:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+    versions: dict[str, str] = field(default_factory=installed_versions)
 
 
 @dataclass(frozen=True, repr=False, eq=False, kw_only=True)
@@ -126,7 +126,7 @@ class Result:
         # Without this, `if result` would ask for a length, which not every result has.
         return True
 
-    def __getitem__(self: R, index: Any) -> R:
+    def __getitem__(self, index: Any) -> Self:
         """Return the chosen samples: an integer, a slice, a mask or a list of positions.
 
         The sample axis stays, so that one sample is a result like any other.
@@ -181,14 +181,13 @@ def _positions(index: Any, n: int) -> np.ndarray:
     return chosen % n if n else chosen
 
 
-def format_table(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> str:
-    """Align columns of text: the first to the left, the others to the right."""
+def format_table(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> list[str]:
+    """Return lines with the columns aligned: the first to the left, the others to the right."""
     if not rows:
-        return ""
-    # A name may be long, or hold a line break: neither is to spoil the table.
+        return []
     rows = [tuple(shorten(cell, 60) for cell in row) for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
+    return [
         indent
         + "  ".join(
             cell.ljust(width) if i == 0 else cell.rjust(width)
@@ -196,17 +195,24 @@ def format_table(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> str:
         ).rstrip()
         for row in rows
     ]
-    return "\n".join(lines)
 
 
-def first_rows(rows: Sequence[tuple[str, ...]], what: str, limit: int = 16) -> str:
-    """Align the first rows, and say how many more there are."""
-    text = format_table(rows[:limit])
+def first_rows(rows: Sequence[tuple[str, ...]], what: str, limit: int = 16) -> list[str]:
+    """Return the lines of the first rows, and how many more there are."""
     more = len(rows) - limit
-    return text if more <= 0 else f"{text}\n  ... and {more} more {what}"
+    return format_table(rows[:limit]) + ([f"  ... and {more} more {what}"] if more > 0 else [])
 
 
-def shorten(text: str, width: int = 100) -> str:
-    """Put a text on one line of at most so many characters."""
-    line = " ".join(text.split())
+def screen(lines: Sequence[str]) -> str:
+    """Join lines, each to stay one: names from outside may be long, or hold line breaks."""
+    indents = [len(line) - len(line.lstrip(" ")) for line in lines]
+    return "\n".join(
+        " " * indent + shorten(line[indent:], 110 - indent)
+        for indent, line in zip(indents, lines, strict=True)
+    )
+
+
+def shorten(text: str, width: int) -> str:
+    """Return a text on one line, of at most `width` characters."""
+    line = text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
     return line if len(line) <= width else line[: width - 1] + "…"

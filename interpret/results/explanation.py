@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from pellucid.errors import InputError
-from pellucid.interpret.results.base import Result, format_table, shorten
+from pellucid.interpret.results.base import Result, format_table, screen
 from pellucid.interpret.results.storage import storable
 from pellucid.interpret.results.trees import Tree, is_leaf, leaves
 
@@ -321,7 +321,7 @@ class Explanation(Result):
     # -- words -------------------------------------------------------------------------------
 
     def summary(self) -> str:
-        """Return the explanation on one screen: what, how much, how far to trust it, at what cost."""
+        """Return what was explained, how, how far to trust it and what it cost."""
         n = len(self)
         lines = [f"Explanation of {n} {'sample' if n == 1 else 'samples'} by {self.method}"]
         found = [(path, array) for path, array in leaves(self.values) if array is not None]
@@ -330,13 +330,12 @@ class Explanation(Result):
             sizes = " x ".join(
                 f"{size} {name}".rstrip() for size, name in zip(array.shape, axes, strict=True)
             )
-            what = shorten(f"values{f' of {path}' if path else ''}: {sizes}, in {self.units}")
-            lines.append(f"  {what}")
+            lines.append(f"  values{f' of {path}' if path else ''}: {sizes}, in {self.units}")
         if len(found) > 6:
             lines.append(f"  ... and {len(found) - 6} more inputs")
         baseline = self.settings.get("baseline")
         if isinstance(baseline, str):
-            lines.append(f"  baseline: {shorten(baseline)}")
+            lines.append(f"  baseline: {baseline}")
         lines += self._trust_lines()
         if self.cost is not None:
             lines.append(
@@ -345,7 +344,7 @@ class Explanation(Result):
             )
         if n and is_leaf(self.values) and not self.targeted:
             lines += self._sample_lines()
-        return "\n".join(lines)
+        return screen(lines)
 
     def _trust_lines(self) -> list[str]:
         lines = []
@@ -376,19 +375,19 @@ class Explanation(Result):
         lines: list[str] = []
         for i in range(min(samples, len(self))):
             target = self.target_name(i)
-            head = f"sample {self._ids()[i]}" + (f", target {target}" if target else "")
+            head = f"  sample {self._ids()[i]}" + (f", target {target}" if target else "")
             if self.prediction is not None:
                 head += f": {self.units} {self.prediction[i]:.4g}"
                 if self.baseline_prediction is not None:
                     head += f" (baseline {self.baseline_prediction[i]:.4g})"
-            lines.append(f"  {shorten(head)}")
+            lines.append(head)
             values = self.values[i]
             order = np.argsort(-np.abs(values), axis=None, kind="stable")[:k]
             rows = [
                 (self._place(position), f"{values[position]:+.4g}")
                 for position in zip(*np.unravel_index(order, values.shape), strict=True)
             ]
-            lines.append(format_table(rows, indent="    "))
+            lines += format_table(rows, indent="    ")
         if len(self) > samples:
             lines.append(f"  ... and {len(self) - samples} more samples")
         return lines

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pellucid.errors import InputError
-from pellucid.interpret.results.base import Result, format_table
+from pellucid.interpret.results.base import Result, format_table, screen
 from pellucid.interpret.results.storage import storable
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Importance(Result):
             (self.feature_names[i], f"{self.values[i]:+.4f}", f"± {self.standard_error[i]:.4f}")
             for i in self.order()[:10]
         ]
-        lines.append(format_table(rows, indent="    "))
+        lines += format_table(rows, indent="    ")
         if len(self.values) > 10:
             lines.append(f"    ... and {len(self.values) - 10} more features")
-        return "\n".join(lines)
+        return screen(lines)

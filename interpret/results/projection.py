@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from pellucid.errors import InputError
-from pellucid.interpret.results.base import Result, shorten
+from pellucid.interpret.results.base import Result, screen
 from pellucid.interpret.results.storage import storable
 
 if TYPE_CHECKING:
@@ -118,8 +118,7 @@ class Projection(Result):
     def summary(self) -> str:
         """Return what was projected, how, and how faithful the map is."""
         lines = [
-            f"Projection of {len(self)} samples from {self.features} features at "
-            f"{shorten(self.at, 30)} "
+            f"Projection of {len(self)} samples from {self.features} features at {self.at} "
             f"to {self.coordinates.shape[1]} dimensions by {self.method}",
             f"  {self.trust()}",
         ]
@@ -129,5 +128,5 @@ class Projection(Result):
         if len(self):
             worst = np.argsort(self.preservation, kind="stable")[:5]
             ids = ", ".join(f"{self._ids()[i]} ({self.preservation[i]:.0%})" for i in worst)
-            lines.append(f"  least faithful samples (share of neighbours kept): {shorten(ids, 58)}")
-        return "\n".join(lines)
+            lines.append(f"  least faithful samples (share of neighbours kept): {ids}")
+        return screen(lines)

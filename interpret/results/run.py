@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pellucid.errors import InputError
-from pellucid.interpret.results.base import Result, first_rows, shorten
+from pellucid.interpret.results.base import Result, first_rows, screen
 from pellucid.interpret.results.storage import storable
 
 if TYPE_CHECKING:
@@ -68,4 +68,4 @@ class Run(Result):
             last = f"last {values[-1]:.4g}" if len(values) else "empty"
             rows.append((name, f"{len(steps)} values", last, span))
         head = f"Run {self.name}: {len(self.metrics)} metrics by {self.step_unit}"
-        return f"{shorten(head)}\n{first_rows(rows, 'metrics')}".rstrip()
+        return screen([head, *first_rows(rows, "metrics")])

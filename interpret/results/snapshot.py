@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pellucid.errors import InputError
-from pellucid.interpret.results.base import Result, first_rows, shorten
+from pellucid.interpret.results.base import Result, first_rows, screen
 from pellucid.interpret.results.storage import storable
 
 if TYPE_CHECKING:
@@ -91,8 +91,8 @@ class Snapshot(Result):
                 "parameter": name,
                 "shape": tuple(array.shape),
                 "size": array.size,
-                "mean": float(array.mean()) if array.size else float("nan"),
-                "std": float(array.std()) if array.size else float("nan"),
+                "mean": _moments(array)[0],
+                "std": _moments(array)[1],
                 "min": float(array.min()) if array.size else float("nan"),
                 "max": float(array.max()) if array.size else float("nan"),
             }
@@ -108,10 +108,18 @@ class Snapshot(Result):
                 f"{layer.name or self.name}.{name}",
                 layer.kind,
                 " x ".join(map(str, array.shape)) or "scalar",
-                f"std {array.std():.3g}" if array.size else "empty",
+                f"std {_moments(array)[1]:.3g}" if array.size else "empty",
             )
             for layer in self.layers
             for name, array in layer.parameters.items()
         ]
         head = f"Snapshot of {self.name}: {self.size:,} parameters"
-        return f"{shorten(head)}\n{first_rows(rows, 'parameters')}".rstrip()
+        return screen([head, *first_rows(rows, "parameters")])
+
+
+def _moments(array: np.ndarray) -> tuple[float, float]:
+    """Return mean and standard deviation, in float64 and also of weights that are not finite."""
+    if not array.size:
+        return float("nan"), float("nan")
+    with np.errstate(invalid="ignore"):
+        return float(array.mean(dtype=np.float64)), float(array.std(dtype=np.float64))

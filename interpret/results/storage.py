@@ -1,11 +1,11 @@
 """One result, one file: arrays in safetensors, the rest as JSON in its metadata. No pickle.
 
-The metadata's entry ``pellucid`` is a JSON object ``{"schema", "type", "fields"}``. Inside the
+The metadata's entry ``pellucid`` is a JSON object ``{"schema", "type", "fields", "crc32"}``, the
+last a checksum of the others and the arrays, so that damage does not pass for data. Inside the
 fields, ``{"$array": name}`` stands for a tensor of the file, ``{"$strings": [...]}`` for an array
 of strings, ``{"$float": "nan"}`` for a number that JSON does not know, ``{"$tuple": [...]}`` for a
 tuple, ``{"$dict": [[key, value], ...]}`` for a mapping, and ``{"$result": type, ...}`` for another
-result or a record. The entry ``crc32`` is a checksum of all that, so that damage does not pass for
-data.
+result or a record.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from pellucid.files import as_path, write_whole
 SCHEMA = 1
 T = TypeVar("T")
 _KEY = "pellucid"
-_CHECKSUM = "crc32"
 _types: dict[str, type] = {}
 # What reading a file that is not as we wrote it may raise.
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
@@ -51,10 +50,10 @@ def save(result: Any, path: str | os.PathLike[str]) -> Path:
         "type": type(result).__name__,
         "fields": _encode_fields(result, arrays),
     }
+    document["crc32"] = _checksum(document, arrays)
     # ASCII, because a name may hold a lone surrogate (of a file, say), which UTF-8 does not know.
     text = json.dumps(document, allow_nan=False)
-    metadata = {_KEY: text, _CHECKSUM: _checksum(text, arrays)}
-    return write_whole(path, to_bytes(arrays, metadata=metadata))
+    return write_whole(path, to_bytes(arrays, metadata={_KEY: text}))
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -106,7 +105,7 @@ def load(path: str | os.PathLike[str]) -> Any:
         schema = document["schema"]
         newer = isinstance(schema, int) and schema > SCHEMA
         if not newer:
-            result = _read(document, metadata, arrays)
+            result = _read(document, arrays)
     except (PellucidError, *_DAMAGE) as error:
         raise FileError(f"{file} is damaged: {error}") from error
     if newer:
@@ -117,11 +116,13 @@ def load(path: str | os.PathLike[str]) -> Any:
     return result
 
 
-def _read(document: dict[str, Any], metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> Any:
+def _read(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     """Check that a file is whole, and build what it holds."""
     from pellucid.interpret.results.base import Result
 
-    if metadata.get(_CHECKSUM) != _checksum(metadata[_KEY], arrays):
+    if document["schema"] not in range(1, SCHEMA + 1):
+        raise ValueError(f"its schema is {document['schema']!r}")
+    if document.pop("crc32") != _checksum(document, arrays):
         raise ValueError("its checksum is not that of its content")
     result = _build(document["type"], document["fields"], arrays)
     if not isinstance(result, Result):
@@ -129,8 +130,8 @@ def _read(document: dict[str, Any], metadata: dict[str, str], arrays: dict[str, 
     return result
 
 
-def _checksum(text: str, arrays: dict[str, np.ndarray]) -> str:
-    crc = zlib.crc32(text.encode())
+def _checksum(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+    crc = zlib.crc32(json.dumps(document).encode())
     for name, array in sorted(arrays.items()):
         crc = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), crc)
         crc = zlib.crc32(array, crc)

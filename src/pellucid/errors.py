@@ -45,7 +45,7 @@ class MissingDependencyError(PellucidError, ImportError):
     """An optional package is needed and not installed."""
 
 
-class Interrupted(KeyboardInterrupt):  # noqa: N818 - it is an interruption, not an error
+class Interrupted(KeyboardInterrupt):
     """Ctrl-C was pressed; `partial` holds the result for the rows that were finished, or None.
 
     The one exception that does not derive from `PellucidError`: ``except Exception`` must not
