@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 # What keeps two to sixteen cores and their caches busy: measured on convolutions and MLPs, where
 # half and twice of it cost within a tenth (benchmarks/README.md).
-_CPU_CHUNK_BYTES = 32 * 2**20
+_CPU_CHUNK_BYTES = 96 * 2**20
 _CPU_CHUNK = (8, 1024)
 _CUDA_CHUNK = (8, 65536)
 # What a method may keep between its rounds, on a CPU; on a GPU it is an eighth of what is free.

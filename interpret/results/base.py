@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -25,7 +26,8 @@ R = TypeVar("R", bound="Result")
 _RECORDED = ("pellucid", "numpy", "torch", "captum", "scikit-learn", "umap-learn")
 
 
-def installed_versions() -> dict[str, str]:
+@functools.cache
+def installed_versions() -> Mapping[str, str]:
     """Versions of Python and of the packages that results depend on."""
     versions = {"python": platform.python_version()}
     for name in _RECORDED:
@@ -59,7 +61,7 @@ class Provenance:
     device: str = "cpu"
     seed: int | None = None
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    versions: dict[str, str] = field(default_factory=installed_versions)
+    versions: dict[str, str] = field(default_factory=lambda: dict(installed_versions()))
 
 
 @dataclass(frozen=True, repr=False, eq=False, kw_only=True)

@@ -134,7 +134,7 @@ def _checksum(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
     crc = zlib.crc32(json.dumps(document).encode())
     for name, array in sorted(arrays.items()):
         crc = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), crc)
-        crc = zlib.crc32(array, crc)
+        crc = zlib.crc32(array.data, crc)
     return f"{crc:08x}"
 
 

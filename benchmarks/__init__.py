@@ -1,0 +1,1 @@
+"""Us beside our peers, on the same work, in one run."""

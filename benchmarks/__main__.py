@@ -1,0 +1,31 @@
+"""Run the benchmarks: ``python -m benchmarks [--device cuda] [name ...]``."""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+from benchmarks import engine, imports, integrated_gradients
+
+_ALL = {
+    "engine": engine.run,
+    "integrated-gradients": integrated_gradients.run,
+    "imports": imports.run,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"which, of {', '.join(_ALL)}; all by default")
+    parser.add_argument("--device", default="cpu")
+    chosen = parser.parse_args()
+    unknown = set(chosen.names) - set(_ALL)
+    if unknown:
+        parser.error(f"there is no benchmark {sorted(unknown)[0]!r}; there are {', '.join(_ALL)}")
+    for name in chosen.names or _ALL:
+        print(f"wrote {_ALL[name](torch.device(chosen.device))}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
