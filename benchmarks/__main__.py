@@ -22,7 +22,7 @@ def main() -> None:
     chosen = parser.parse_args()
     unknown = set(chosen.names) - set(_ALL)
     if unknown:
-        parser.error(f"there is no benchmark {sorted(unknown)[0]!r}; there are {', '.join(_ALL)}")
+        parser.error(f"there is no benchmark {min(unknown)!r}; there are {', '.join(_ALL)}")
     for name in chosen.names or _ALL:
         print(f"wrote {_ALL[name](torch.device(chosen.device))}", flush=True)
 

@@ -177,7 +177,8 @@ class Engine:
             stop = min(start + size, self.inputs.samples)
             block = Block(self, slice(start, stop), score, baselines)
             yield block
-            self._bar.set_postfix_str(f"{stop} of {self.inputs.samples} rows done")
+            # No refresh: it would show the bar before its delay is over.
+            self._bar.set_postfix_str(f"{stop} of {self.inputs.samples} rows done", refresh=False)
 
     @property
     def row_bytes(self) -> int:

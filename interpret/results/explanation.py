@@ -395,9 +395,12 @@ class Explanation(Result):
     def _place(self, position: tuple[int, ...]) -> str:
         """Return where one value stands: the feature's name, or its position on each axis."""
         axes = self._axes_of("")[1:] or tuple(f"axis {i + 1}" for i in range(len(position)))
+        sizes = self._leaf("values").shape[1:]
+        # The only channel of a grey picture is not worth a word.
+        told = [part for part in zip(axes, position, sizes, strict=True) if part[2] > 1]
         return ", ".join(
             str(self._axis_labels(axis)[i]) if self._named(axis) else f"{axis} {i}"
-            for axis, i in zip(axes, position, strict=True)
+            for axis, i, _ in told or zip(axes, position, sizes, strict=True)
         )
 
 
