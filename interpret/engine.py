@@ -450,7 +450,7 @@ class Block:
 def split(values: Tensor, block: Block) -> dict[str, Tensor]:
     """Return flattened values (rows, targets, features) as one array for each attributed input."""
     sizes = [leaf[0].numel() for leaf in block.inputs]
-    parts = values.split(sizes, dim=-1)
+    parts = torch.split(values, sizes, dim=-1)
     return {
         path: part.reshape(*values.shape[:-1], *leaf.shape[1:])
         for path, part, leaf in zip(block.engine.paths, parts, block.inputs, strict=True)

@@ -45,7 +45,7 @@ def explain(
     budget: int | None = None,
     feature_names: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
-    sample_ids: Sequence[Any] | None = None,
+    sample_ids: Sequence[Any] | np.ndarray | None = None,
     display: Any = None,
     device: Any = "auto",
     batch_size: int | str = "auto",
@@ -210,7 +210,7 @@ class _Names:
         self,
         batch: Inputs,
         feature_names: Sequence[str] | None,
-        sample_ids: Sequence[Any] | None,
+        sample_ids: Sequence[Any] | np.ndarray | None,
         display: Any,
         groups: Any,
     ) -> None:
@@ -288,12 +288,12 @@ def _assemble(
     values: dict[str, np.ndarray] = {}
     for path, array in split(torch.cat([part.values for part in found]), blocks[0]).items():
         values[path] = (array if score.per_target else array[:, 0]).numpy()
-    index = None
+    index: np.ndarray | None = None
     if score.per_target:
         index = np.arange(score.classes)
     elif blocks[0].index is not None:
-        index = torch.cat([block.index[:, 0] for block in blocks if block.index is not None])
-        index = index.cpu().numpy()
+        each = [block.index[:, 0] for block in blocks if block.index is not None]
+        index = torch.cat(each).cpu().numpy()
     axes = {path: _with_target(batch.axes(path), score.per_target) for path in values}
     bare = list(values) == [""]
 

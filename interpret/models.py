@@ -87,7 +87,7 @@ class Model:
         """
         if self.module is None:
             raise InputError(f"{self.name} is a function: it has no layers to read {name!r} from")
-        layers = dict(self.module.named_modules())
+        layers: dict[str, nn.Module] = dict(self.module.named_modules())
         if name in layers and name:
             return layers[name]
         names = [n for n in layers if n]

@@ -210,11 +210,8 @@ class Score(Scoring):
 
     def choose(self, output: Any) -> Tensor:
         """Return the predicted class of each row, shape (rows,)."""
-        logits = output.reshape(len(output), -1)
-        if self.binary:
-            return (logits[:, 0] > 0).long()
-        chosen: Tensor = logits.argmax(dim=1)
-        return chosen
+        logits: Tensor = output.reshape(len(output), -1)
+        return (logits[:, 0] > 0).long() if self.binary else logits.argmax(dim=1)
 
     def _of_function(self, output: Any, rows: int | None) -> Tensor:
         assert self.function is not None

@@ -33,7 +33,7 @@ def project(
     min_dist: float = 0.1,
     labels: Any = None,
     class_names: Sequence[str] | None = None,
-    sample_ids: Sequence[Any] | None = None,
+    sample_ids: Sequence[Any] | np.ndarray | None = None,
     display: Any = None,
     device: Any = "auto",
     batch_size: int | str = "auto",
@@ -228,7 +228,7 @@ def _labels(
     return np.array([names.index(label) for label in given.astype(str)]), names
 
 
-def _ids(sample_ids: Sequence[Any] | None, n: int) -> np.ndarray:
+def _ids(sample_ids: Sequence[Any] | np.ndarray | None, n: int) -> np.ndarray:
     if sample_ids is None:
         return np.arange(n)
     ids = np.asarray(sample_ids)

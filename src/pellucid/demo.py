@@ -286,7 +286,7 @@ def _train(
     for _ in range(epochs):
         model.train()
         losses = []
-        for batch in torch.randperm(len(x)).split(64):
+        for batch in torch.split(torch.randperm(len(x)), 64):
             optimizer.zero_grad()
             loss = cross_entropy(_two_sided(model(x[batch])), y[batch])
             loss.backward()  # type: ignore[no-untyped-call]
