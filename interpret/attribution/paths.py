@@ -333,9 +333,9 @@ class _Bisection:
             a, m, b = (nodes.gradient[slots[index]] for slots in (left, middle, right))
             bend = (2 * m - a - b) * self.difference[row[index]][:, None]
             # The composite trapezoid, at half the pair's width, sees the jump as half this bend.
-            error: Tensor = (_JUMP / 2 * width[index].to(bend.dtype)[:, None]) * torch.linalg.vector_norm(
-                bend, dim=-1
-            )
+            error: Tensor = (
+                _JUMP / 2 * width[index].to(bend.dtype)[:, None]
+            ) * torch.linalg.vector_norm(bend, dim=-1)
             return error**2
 
         return _Pairs(left, middle, right, row, width, self.block.each(len(left), square))

@@ -199,6 +199,8 @@ def _choose_loss(engine: Engine, output: Any, truth: Tensor, metric: str) -> _Lo
                 f"metric={metric!r} is of classes, but y holds other numbers than 0, 1"
             )
         name = metric if numbers else "r2"
+        if name == "r2" and bool((truth == truth[0]).all()):
+            raise InputError("y is the same for all samples, so r2 has no meaning")
         return _Loss(name, truth, lambda out, true: (out.reshape(len(out), 1) - true) ** 2)
     if numbers:
         raise InputError(f"metric={metric!r} is of numbers, but the model returns {width} classes")
