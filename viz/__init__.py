@@ -1,0 +1,24 @@
+"""Pictures of results: every function takes a result and returns a plain Plotly figure."""
+
+from pellucid.viz.choose import figure
+from pellucid.viz.image import image
+from pellucid.viz.importance import importance
+from pellucid.viz.model import weights
+from pellucid.viz.report import report
+from pellucid.viz.scatter import scatter
+from pellucid.viz.show import show
+from pellucid.viz.tabular import bar, waterfall
+from pellucid.viz.training import loss_curves
+
+__all__ = [
+    "bar",
+    "figure",
+    "image",
+    "importance",
+    "loss_curves",
+    "report",
+    "scatter",
+    "show",
+    "waterfall",
+    "weights",
+]

@@ -155,7 +155,11 @@ class Result:
             from pellucid import viz  # the one arrow from numbers to pictures, at this moment only
         except ImportError:
             return bundle
-        bundle.update(viz.figure(self)._repr_mimebundle_(include, exclude) or {})
+        try:
+            figure = viz.figure(self)
+        except InputError:
+            return bundle  # several inputs or targets have no one picture
+        bundle.update(figure._repr_mimebundle_(include, exclude) or {})
         return bundle
 
 

@@ -1,0 +1,68 @@
+"""One result of each kind, and a browser."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+from viz_samples import make_images, make_projection, make_table
+
+from pellucid.interpret.results import Importance, Layer, Run, Snapshot
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+@pytest.fixture
+def results(rng):
+    """One result of each kind."""
+    repeats = np.array([[0.3, 0.31, 0.29], [0.01, -0.02, 0.02], [0.1, 0.12, 0.11]])
+    steps = np.arange(50)
+    return {
+        "images": make_images(rng.normal(size=(2, 1, 8, 8))),
+        "table": make_table(rng.normal(size=(3, 5))),
+        "importance": Importance(
+            values=repeats.mean(axis=1),
+            standard_error=repeats.std(axis=1, ddof=1) / np.sqrt(3),
+            repeats=repeats,
+            feature_names=("age", "noise", "height"),
+            metric="accuracy",
+            reference=0.9,
+            samples=100,
+        ),
+        "projection": make_projection(40, rng, labels=np.arange(40) % 3),
+        "run": Run(
+            metrics={
+                "train_loss": (steps, np.exp(-steps / 9)),
+                "val_loss": (steps, 0.2 + np.exp(-steps / 9)),
+                "accuracy": (steps, 1 - np.exp(-steps / 9)),
+            }
+        ),
+        "snapshot": Snapshot(
+            layers=(
+                Layer("conv", "Conv2d", {"weight": rng.normal(size=(4, 3, 3, 3))}),
+                Layer("fc", "Linear", {"weight": rng.normal(size=(5, 9)), "bias": np.zeros(5)}),
+            )
+        ),
+    }
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, for what only a browser can show."""
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    missing = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+    if path is None:
+        missing("there is no chromium on the path; install it, or set CHROMIUM to its path")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("playwright is not installed: pip install playwright")
+    quiet = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
+    quiet += ["--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=quiet)
+        yield started
+        started.close()

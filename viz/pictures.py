@@ -1,0 +1,129 @@
+"""Arrays become pictures: attribution maps, what was explained, and where colours end."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+
+from pellucid.errors import InputError
+from pellucid.interpret.results import Explanation
+from pellucid.viz.theme import number, percent
+
+_CHANNELS = (1, 3, 4)
+
+
+def maps(explanation: Explanation, shown: int) -> tuple[np.ndarray, int]:
+    """Return the attributions as (sample, row, column), and how many channels were summed."""
+    values = np.asarray(explanation.values)
+    axes = tuple(explanation.axes or ())
+    if axes == ("sample", "row", "column") and values.ndim == 3:
+        return values[:shown], 1
+    if axes == ("sample", "channel", "row", "column") and values.ndim == 4:
+        return values[:shown].sum(axis=1), values.shape[1]
+    raise InputError(
+        f"viz.image draws values with axes (sample, channel, row, column) or (sample, row, "
+        f"column), but these have shape {values.shape} with axes {axes or 'not known'}; "
+        "viz.bar draws one axis of features"
+    )
+
+
+def limit(attributions: np.ndarray, clip: float | None) -> tuple[float, str]:
+    """Return where the colours end, the same for all panels, and what that clips in words.
+
+    A percentile that falls on zero would paint everything else at full strength, so then nothing
+    is clipped.
+    """
+    if clip is not None and not (isinstance(clip, (int, float)) and 0 < clip <= 100):
+        raise InputError(f"clip is a percentile, above 0 and at most 100, or None; got {clip!r}")
+    sizes = np.abs(attributions[np.isfinite(attributions)]).astype(np.float64)
+    largest = float(sizes.max()) if sizes.size else 0.0
+    if largest == 0:
+        return 1.0, "every attribution is zero"
+    # The neighbour above: of a few pixels the largest must not always be clipped.
+    end = largest if clip is None else float(np.percentile(sizes, clip, method="higher"))
+    if end <= 0 or end >= largest:
+        return largest, ""
+    beyond = sizes > end
+    return end, (
+        f"colours clipped at ±{number(end)}: {percent(beyond.mean())} of the pixels, "
+        f"{percent(sizes[beyond].sum() / sizes.sum())} of the mass"
+    )
+
+
+def shown_inputs(explanation: Explanation, shown: int) -> tuple[np.ndarray | None, str]:
+    """Return uint8 pictures of what was explained, (sample, row, column[, 3]), and a note.
+
+    They come from `display` where the explanation has it, else from the inputs. None where
+    neither is a picture.
+    """
+    if explanation.display is not None:
+        found, order = np.asarray(explanation.display)[:shown], _channel_axis(explanation.display)
+    elif isinstance(explanation.inputs, np.ndarray) and explanation.inputs.ndim in (3, 4):
+        found, order = explanation.inputs[:shown], 1 if explanation.inputs.ndim == 4 else None
+    else:
+        return None, ""
+    if len(found) < shown:
+        found = np.broadcast_to(found, (shown, *found.shape[1:]))
+    notes = []
+    if order is not None:
+        found = np.moveaxis(found, order, -1)
+        if found.shape[-1] not in _CHANNELS:
+            notes.append(f"the input is shown as the mean of its {found.shape[-1]} channels")
+            found = found.mean(axis=-1, keepdims=True)
+        found = found[..., 0] if found.shape[-1] == 1 else found[..., :3]
+    pixels, rescaled = to_bytes(found)
+    if rescaled:
+        notes.append(f"the input's brightness is rescaled from {rescaled}")
+    return pixels, "; ".join(notes)
+
+
+def _channel_axis(display: np.ndarray) -> int | None:
+    if display.ndim == 3:
+        return None
+    if display.ndim != 4:
+        raise InputError(
+            f"display has shape {display.shape}; pictures are (sample, row, column), (sample, "
+            "row, column, 3) or (sample, channel, row, column)"
+        )
+    return 3 if display.shape[3] in _CHANNELS else 1
+
+
+def to_bytes(pictures: np.ndarray) -> tuple[np.ndarray, str]:
+    """Return pictures as uint8, and the range that they were rescaled from (empty if they fit).
+
+    Bytes stay, and numbers from 0 to 1 are taken as brightness; anything else is stretched.
+    """
+    if pictures.dtype == np.uint8:
+        return pictures, ""
+    real = np.asarray(pictures, dtype=np.float64)
+    finite = real[np.isfinite(real)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    note = ""
+    if low < 0 or high > 1:
+        note = f"{number(low)} to {number(high)}"
+        real = (real - low) / ((high - low) or 1.0)
+    filled = np.nan_to_num(real, nan=0.5, posinf=1.0, neginf=0.0)
+    return np.rint(np.clip(filled, 0, 1) * 255).astype(np.uint8), note
+
+
+def faded(picture: np.ndarray, paper: int) -> np.ndarray:
+    """Return the brightness of a picture, (row, column), half way to that of the paper."""
+    grey = picture @ np.array([0.299, 0.587, 0.114]) if picture.ndim == 3 else picture
+    return np.rint((grey + float(paper)) / 2).astype(np.uint8)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Write a grey or RGB uint8 picture as a PNG file."""
+    rows = np.ascontiguousarray(pixels).reshape(len(pixels), -1)
+    lines = np.concatenate([np.zeros((len(rows), 1), np.uint8), rows], axis=1)
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    color = 2 if pixels.ndim == 3 else 0
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 8, color, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines.tobytes(), 9))
+    return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
