@@ -129,7 +129,7 @@ def demo(
             digits.test.inputs[[wrong, wrong]],
             target=[taken, truth],
             class_names=digits.test.class_names,
-            sample_ids=[f"{digits.test.sample_ids[wrong]} as {name}" for name in (taken, truth)],
+            sample_ids=digits.test.sample_ids[[wrong, wrong]],
         ),
     )
     tell("explaining a diagnosis, and ranking the features behind all of them")
