@@ -44,7 +44,7 @@ contracts: $(VENV)/.package | $(VENV)/.deps-test
 # -P keeps the checkout off the path: the tests import the package as it was installed.
 unit: $(VENV)/.package | $(VENV)/.deps-test
 	@echo "== pytest"
-	@$(VENV)/bin/python -P -m pytest --import-mode=importlib $(PYTEST_ARGS)
+	@$(VENV)/bin/python -P -m pytest $(PYTEST_ARGS)
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
