@@ -89,7 +89,9 @@ def test_summaries_of_nothing_and_of_nan(make):
 
 
 def test_a_summary_names_places_in_pictures(make):
-    assert "channel 0, row" in make["several_inputs"]().select("image").summary()
+    told = make["several_inputs"]().select("image").summary()
+    assert "row 0, column" in told
+    assert "channel 0" not in told, "the only channel is not worth a word"
     assert "axis 1" in make["explanation"](axes=None).summary()
 
 
