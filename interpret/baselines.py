@@ -94,6 +94,8 @@ def _fitted(baseline: Any, path: str, leaf: Tensor, inputs: Inputs) -> Tensor:
         check_finite(filled, "the baseline")
         return filled
     tensor = _as_tensor(given, f"baseline for {label(path)}").to(leaf.dtype).to(leaf.device)
+    if tensor.ndim == 0:
+        tensor = tensor.expand_as(leaf[:1])
     if tensor.shape == leaf.shape[1:]:
         tensor = tensor[None]
     if tensor.shape[1:] != leaf.shape[1:] or len(tensor) not in (1, len(leaf)):

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 from tqdm.std import tqdm
 
-from pellucid.errors import InputError, ModelError, OutOfMemoryError
-from pellucid.interpret.inputs import Inputs, label
+from pellucid.errors import InputError, ModelError, OutOfMemoryError, PellucidError
+from pellucid.interpret.inputs import Inputs, is_whole, label
 from pellucid.interpret.models import Model
 from pellucid.interpret.points import Kept, Leaves, Points, Rows, Sink
 from pellucid.interpret.targets import Scoring, describe
@@ -88,7 +88,7 @@ class Engine:
         self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        self._held.enter_context(self.model.frozen(self.seed))
+        self._held.enter_context(self.model.frozen(self.seed, self.device))
         self._held.enter_context(torch.inference_mode(mode=False))
         self._held.enter_context(_interruptible(self))
         self._bar = self._held.enter_context(
@@ -237,6 +237,11 @@ class Engine:
     def stop(self) -> None:
         """Ask the work to end at the next chunk."""
         self._stop = True
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the work was asked to end."""
+        return self._stop
 
 
 class Block:
@@ -389,7 +394,7 @@ class Block:
                 found = attribute(seen, baselines, rows)
             return None, flat(tuple(f.detach() for f in found))
 
-        self._each(Rows(self.n), compute, everything)
+        self._each(Rows(self.n), compute, everything, explain=False)
         return everything.found[:, None]
 
     # -- how it is done ----------------------------------------------------------------------
@@ -399,6 +404,9 @@ class Block:
         replaced = {path: leaf[rows] for path, leaf in self._carried.items()}
         for path, leaf, dtype in zip(self.engine.paths, leaves, self._dtypes, strict=True):
             replaced[path] = leaf.to(dtype)
+            if replaced[path] is leaf and leaf.requires_grad:
+                # A model may write into its input, which torch forbids where gradients end.
+                replaced[path] = leaf.clone()
         positional, named = self.engine.inputs.arguments(replaced)
         self.engine.count.forward += len(rows)
         return self.engine.call(*positional, **named)
@@ -407,17 +415,37 @@ class Block:
         """Run the model on points of these rows, and choose the targets: (points, targets)."""
         assert self.score is not None
         index = None if self.index is None else self.index[rows]
-        return self.score(self.forward(leaves, rows), index)
+        found = self.score(self.forward(leaves, rows), index)
+        if len(found) != len(rows):
+            raise ModelError(
+                f"{len(found)} scores came out for {len(rows)} rows: neither the model nor a "
+                "function given as the target may reduce over the rows, which come in batches of "
+                "any size"
+            )
+        return found
 
     def _each(
         self,
         points: Points,
         compute: Callable[[Tensor, Leaves], tuple[Tensor | None, Tensor | None]],
         into: Sink,
+        *,
+        explain: bool = True,
     ) -> None:
+        """Compute chunk by chunk; `explain` says in a sentence of ours what the model raises."""
+
         def chunk(index: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
             rows = points.rows(index)
-            return index, rows, *compute(rows, points.make(index, self))
+            try:
+                return index, rows, *compute(rows, points.make(index, self))
+            except Exception as error:
+                if not explain or isinstance(error, PellucidError) or is_out_of_memory(error):
+                    raise
+                first, last = (int(r) + self.rows.start for r in (rows.min(), rows.max()))
+                raise ModelError(
+                    f"{self.engine.model.name} took the first samples, but failed on points of "
+                    f"samples {first} to {last}: {type(error).__name__}: {error}"
+                ) from error
 
         def deliver(result: tuple[Tensor, Tensor, Tensor | None, Tensor | None]) -> None:
             into.add(*result)
@@ -427,23 +455,30 @@ class Block:
             self.engine.each_chunk(len(points), chunk, deliver)
 
     def _differentiate(self, scores: Tensor, leaves: Leaves) -> Tensor:
-        if not scores.requires_grad:
-            raise ModelError(
-                f"the score of {self.engine.model.name} does not depend on its inputs in a way "
-                "that torch can differentiate; is there a detach(), a no_grad() or a round trip "
-                "through NumPy in its forward pass, or an argmax in the target function?"
-            )
-        found = []
-        for target in range(self.targets):
+        found, depends = [], False
+        for target in range(self.targets if scores.requires_grad else 0):
             parts = torch.autograd.grad(
                 # Rows do not mix in evaluation mode, so the sum's gradient is each row's own.
                 scores[:, target].sum(),
                 leaves,
                 retain_graph=target < self.targets - 1,
                 allow_unused=True,
-                materialize_grads=True,
             )
-            found.append(flat(parts))
+            depends = depends or any(part is not None for part in parts)
+            found.append(
+                flat(
+                    tuple(
+                        torch.zeros_like(leaf) if part is None else part
+                        for part, leaf in zip(parts, leaves, strict=True)
+                    )
+                )
+            )
+        if not depends:
+            raise ModelError(
+                f"the score of {self.engine.model.name} does not depend on its inputs in a way "
+                "that torch can differentiate; is there a detach(), a no_grad() or a round trip "
+                "through NumPy in its forward pass, or an argmax in the target function?"
+            )
         return torch.stack(found, dim=1)
 
 
@@ -532,15 +567,19 @@ def _device(device: Any, model: Model, inputs: Inputs) -> torch.device:
             f"device={device!r}, but the model is on {here}; a model is never moved for you: call "
             f"model.to({device!r}) first, or leave device='auto'"
         )
+    try:
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"device={device!r} cannot be used here: {error}") from error
     return here or wanted
 
 
 def _batch_size(batch_size: Any) -> int | None:
     if isinstance(batch_size, str) and batch_size == "auto":
         return None
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+    if not is_whole(batch_size) or batch_size < 1:
         raise InputError(f"batch_size={batch_size!r}; use 'auto' or a whole number from 1")
-    return batch_size
+    return int(batch_size)
 
 
 @contextlib.contextmanager

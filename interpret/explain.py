@@ -11,21 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pellucid.errors import InputError, Interrupted
+from pellucid.errors import InputError, Interrupted, OutOfMemoryError, PellucidError
 from pellucid.interpret.attribution import registry
 from pellucid.interpret.attribution.registry import Attribution, Method
 from pellucid.interpret.baselines import far_from_data, make_baseline
-from pellucid.interpret.engine import Block, Engine, split
-from pellucid.interpret.inputs import Inputs, read_inputs
+from pellucid.interpret.engine import Block, Engine, is_out_of_memory, split
+from pellucid.interpret.inputs import Inputs, is_whole, read_inputs
 from pellucid.interpret.models import Model
 from pellucid.interpret.results import Cost, Explanation, Provenance
 from pellucid.interpret.results.explanation import resolve_groups
-from pellucid.interpret.results.trees import Tree, rebuild
+from pellucid.interpret.results.trees import Tree, leaves, rebuild
 from pellucid.interpret.targets import Score
 
 # Above this share of |prediction - baseline prediction| a residual is worth a warning, where the
 # method has no estimate of its own error.
 _RESIDUAL = 0.01
+# An estimated error above this says by itself that the row is not to be believed.
+_CLAIMED = 0.1
 
 
 def explain(
@@ -138,7 +140,7 @@ def explain(
         raise InputError(f"at={at!r}: attribution is to the input only, at='input'")
     if precision is not None:
         raise InputError(f"precision={precision!r}: only None is known, the model's own precision")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+    if not is_whole(seed) or not 0 <= seed < 2**63:
         raise InputError(f"seed={seed!r}; give a whole number from 0")
     chosen = registry.find("integrated_gradients" if method == "auto" else method)
     given = {"tolerance": tolerance, "steps": steps, "budget": budget}
@@ -146,6 +148,10 @@ def explain(
     registry.check_options(chosen, options)
     if not chosen.baseline and not (isinstance(baseline, str) and baseline == "auto"):
         raise InputError(f"{chosen.name} compares with no baseline; leave baseline out")
+    if not chosen.baseline and background is not None:
+        raise InputError(
+            f"{chosen.name} compares with no baseline, so it takes no background; leave it out"
+        )
     adapted = Model(model)
     batch = read_inputs(inputs, attribute=attribute, dtype=adapted.dtype)
     names = _Names(batch, feature_names, sample_ids, display, groups)
@@ -158,7 +164,7 @@ def explain(
     parts: list[tuple[Attribution, Block]] = []
     interrupted = False
     with Engine(
-        adapted, batch, device=device, batch_size=batch_size, seed=seed, progress=progress
+        adapted, batch, device=device, batch_size=batch_size, seed=int(seed), progress=progress
     ) as engine:
         example, rows = engine.probe()
         score = Score(
@@ -179,6 +185,15 @@ def explain(
                 parts.append((_on_cpu(chosen.run(block, **options)), block))
         except KeyboardInterrupt:
             interrupted = True
+        except Exception as error:
+            if isinstance(error, PellucidError) or not is_out_of_memory(error):
+                raise
+            raise OutOfMemoryError(
+                f"what {chosen.name} keeps of the rows does not fit into the memory of "
+                f"{engine.device}; explain fewer samples at a time"
+            ) from error
+        # Pressed during the very last chunk it stopped nothing, and is not to be lost all the same.
+        interrupted = interrupted or engine.stopped
     if interrupted and not parts:
         raise Interrupted("interrupted before any row was finished")
     settings: dict[str, Any] = {
@@ -188,7 +203,7 @@ def explain(
         "method": "auto: the model has gradients" if method == "auto" else method,
         "promise": chosen.promise,
     }
-    provenance = Provenance(model=adapted.name, device=_device_name(engine.device), seed=seed)
+    provenance = Provenance(model=adapted.name, device=_device_name(engine.device), seed=int(seed))
     cost = Cost(engine.count.forward, engine.count.backward, time.perf_counter() - started)
     explanation = _assemble(
         chosen, parts, batch, baselines, score, names, settings, provenance, cost
@@ -233,7 +248,7 @@ class _Names:
                 )
         self.samples = np.arange(batch.samples)
         if sample_ids is not None:
-            ids = np.asarray(sample_ids)
+            ids = np.array(sample_ids)
             self.samples = ids.astype(str) if ids.dtype.kind not in "iu" else ids
             if self.samples.shape != (batch.samples,):
                 raise InputError(
@@ -243,7 +258,7 @@ class _Names:
         self.display: np.ndarray | None = None
         if display is not None:
             shown = display.detach().cpu() if isinstance(display, Tensor) else display
-            self.display = np.asarray(shown)
+            self.display = np.array(shown)  # a copy: what is the caller's may change
             if self.display.ndim == 0 or len(self.display) != batch.samples:
                 raise InputError(
                     f"display has shape {self.display.shape}; expected one for each of the "
@@ -253,7 +268,8 @@ class _Names:
         if groups is not None:
             if only is None:
                 raise InputError("groups are of one input; choose it with attribute=...")
-            self.groups = resolve_groups(groups, tuple(only.shape[1:]), self.features)
+            masks = resolve_groups(groups, tuple(only.shape[1:]), self.features)
+            self.groups = {name: mask.copy() for name, mask in masks.items()}
 
 
 def _assemble(
@@ -382,11 +398,53 @@ def _warn_of_far_baseline(
             )
 
 
+def _not_numbers(explanation: Explanation) -> int:
+    """Count the rows with values that are not finite."""
+    finite = [
+        np.isfinite(array.reshape(len(array), -1)).all(1)
+        for _, array in leaves(explanation.values)
+        if array is not None
+    ]
+    return int((~np.logical_and.reduce(finite)).sum())
+
+
+def _missed(explanation: Explanation) -> int:
+    """Count the rows whose residual proves an error much larger than the small one estimated.
+
+    By Cauchy and Schwarz the residual is at most sqrt(features) times the L2 error of the values.
+    """
+    if explanation.error is None or explanation.residual is None:
+        return 0
+    assert explanation.prediction is not None
+    assert explanation.baseline_prediction is not None
+    error, residual = explanation.error, np.abs(explanation.residual)
+    parts = [
+        array.reshape(*error.shape, -1).astype(float)
+        for _, array in leaves(explanation.values)
+        if array is not None
+    ]
+    features = sum(part.shape[-1] for part in parts)
+    norm = np.sqrt(sum((part**2).sum(-1) for part in parts))
+    one, other = explanation.prediction.astype(float), explanation.baseline_prediction.astype(float)
+    # What rounding does to the predictions, in half precision too, proves nothing.
+    floor = 0.1 * np.abs(one - other) + 0.01 * np.maximum(np.abs(one), np.abs(other))
+    proven = (residual > floor) & (residual > 2 * features**0.5 * error * norm)
+    return int((proven & (error < _CLAIMED)).sum())
+
+
 def _warn_of_doubts(explanation: Explanation, chosen: Method) -> None:
     """Say what a person should know before believing the numbers."""
+    wrong = _not_numbers(explanation)
+    if wrong:
+        warnings.warn(
+            f"{wrong} of {len(explanation)} rows have NaN or infinite values: the model's output "
+            "or gradient is not finite there, as the square root's at zero"
+            + (" (at the input, the baseline or between them)" if chosen.baseline else ""),
+            stacklevel=3,
+        )
     tolerance = explanation.settings.get("tolerance")
     if explanation.error is not None and tolerance is not None:
-        late = int((~(explanation.error <= tolerance)).sum())
+        late = int((explanation.error > tolerance).sum())
         if late:
             warnings.warn(
                 f"{late} of {explanation.error.size} rows are not within the tolerance of "
@@ -395,7 +453,17 @@ def _warn_of_doubts(explanation: Explanation, chosen: Method) -> None:
                 "or a larger tolerance. `explanation.error` says which",
                 stacklevel=3,
             )
-    if chosen.complete and explanation.error is None and explanation.residual is not None:
+    missed = _missed(explanation)
+    if missed:
+        warnings.warn(
+            f"for {missed} of {explanation.error.size if explanation.error is not None else 0} "
+            "rows the values do not add up to the prediction less the baseline's, by more than "
+            "their estimated error allows: on the path the prediction jumps where no gradient was "
+            "taken. `explanation.residual` says by how much; give more steps (steps=500)",
+            stacklevel=3,
+        )
+    by_rules = chosen.complete and chosen.family == "propagation"
+    if by_rules and explanation.error is None and explanation.residual is not None:
         assert explanation.prediction is not None
         assert explanation.baseline_prediction is not None
         gap = np.abs(explanation.prediction - explanation.baseline_prediction)

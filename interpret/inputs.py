@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -128,6 +129,16 @@ def read_inputs(
     return Inputs(tree=tree, attributed=attributed, samples=n, feature_names=names)
 
 
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number, Python's or NumPy's; True is not."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def is_real(value: Any) -> bool:
+    """Whether a value is a real number, Python's or NumPy's; True is not."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def label(path: str) -> str:
     """Return how a message names an input."""
     return f"input {path!r}" if path else "the input"
@@ -184,18 +195,25 @@ def _tensor(path: str, leaf: Any, dtype: torch.dtype | None) -> Any:
     if leaf is None or isinstance(leaf, (bool, int, float, str)):
         return leaf
     if _is_frame(leaf):
-        leaf = leaf.to_numpy()
+        leaf = _numbers_of_frame(path, leaf)
     if isinstance(leaf, Tensor):
+        if leaf.layout != torch.strided:
+            raise InputTypeError(f"{label(path)} is sparse; pass a dense one: x.to_dense()")
         # What the caller holds is never touched: not its values, nor its requires_grad.
         tensor = leaf.detach()
     else:
         array = np.asarray(leaf)
+        if array.dtype.kind == "c":
+            raise InputTypeError(f"{label(path)} is complex; gradient methods need real numbers")
         if array.dtype.kind not in "fiub":
             raise InputTypeError(
-                f"{label(path)} is {_kind(array)}; a model of tensors needs numbers: encode "
-                "categories first"
+                f"{label(path)} is {_kind(array)}; a model of tensors needs an array or tensor of "
+                "numbers: encode categories first"
             )
-        array = np.ascontiguousarray(array)
+        if array.dtype.itemsize > 8:
+            array = array.astype(np.float64)
+        # In the machine's own byte order and without negative strides, which torch does not know.
+        array = np.require(array, array.dtype.newbyteorder("="), "C")
         # torch shares memory with the array, and warns of one that cannot be written to.
         tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
     if tensor.is_complex():
@@ -205,28 +223,52 @@ def _tensor(path: str, leaf: Any, dtype: torch.dtype | None) -> Any:
     return tensor
 
 
+def _numbers_of_frame(path: str, frame: Any) -> Any:
+    """Return a data frame's numbers; what is missing as NaN, which the check then names."""
+    if not hasattr(frame, "select_dtypes"):
+        return frame.to_numpy()
+    other = frame.select_dtypes(exclude=["number", "bool"]).columns
+    if len(other):
+        raise InputTypeError(
+            f"{label(path)} has columns that are not numbers: "
+            f"{', '.join(repr(str(name)) for name in other[:8])}"
+            + (f" and {len(other) - 8} more" if len(other) > 8 else "")
+            + "; encode or drop them first"
+        )
+    array = frame.to_numpy()
+    # Booleans beside numbers, and pandas' own missing values, make an array of objects.
+    return frame.to_numpy(dtype=float, na_value=np.nan) if array.dtype.kind == "O" else array
+
+
 def _kind(array: np.ndarray) -> str:
-    return f"an array of dtype {array.dtype}" if array.ndim else f"a {type(array.item()).__name__}"
+    if array.ndim:
+        return f"an array of dtype {array.dtype}"
+    return f"of type {type(array.item()).__name__}"
 
 
-def _attributed(
-    found: Mapping[str, Tensor], attribute: str | Sequence[str] | None
-) -> tuple[str, ...]:
+def _attributed(found: Mapping[str, Tensor], attribute: Any) -> tuple[str, ...]:
     floating = [path for path, leaf in found.items() if leaf.is_floating_point()]
     if attribute is None:
         if not floating:
             kinds = ", ".join(sorted({str(leaf.dtype) for leaf in found.values()}))
             raise InputTypeError(
-                f"the inputs are integers ({kinds}), and a gradient needs floating-point numbers: "
-                "if they are quantities pass inputs.float(); if they are indices of an embedding, "
+                f"the inputs are {kinds}, and a gradient needs floating-point numbers: "
+                "if they are quantities pass inputs.float() (of an array or data frame, "
+                "inputs.astype(float)); if they are indices of an embedding, "
                 "explain a function that takes the embedded vectors"
             )
         return tuple(floating)
-    wanted = [attribute] if isinstance(attribute, str) else list(attribute)
+    one = isinstance(attribute, (str, int))
+    wanted = [str(path) for path in ([attribute] if one else attribute)]  # 0 is the first input
     for path in wanted:
         if path not in found:
             raise InputError(
-                f"attribute names {path!r}, which is not among the inputs {list(found)}"
+                f"attribute names {path!r}, "
+                + (
+                    "but there is one input only; leave attribute out"
+                    if list(found) == [""]
+                    else f"which is not among the inputs {list(found)}"
+                )
             )
         if path not in floating:
             raise InputTypeError(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from pellucid.errors import InputError, InputTypeError
 
@@ -53,19 +56,33 @@ class Model:
                 )
             )
         self.call: Callable[..., Any] = model
+        bound = model
+        while isinstance(bound, functools.partial):
+            bound = bound.func
         # Compiled modules ignore hooks and flags set on them later: work on the module beneath.
-        beneath = getattr(model, "_orig_mod", model)
+        beneath = getattr(bound, "_orig_mod", bound)
         self.module: nn.Module | None = beneath if isinstance(beneath, nn.Module) else None
         self.name: str = (
             type(beneath).__name__
             if self.module is not None
-            else getattr(model, "__name__", type(model).__name__)
+            else getattr(bound, "__name__", type(bound).__name__)
         )
+        # A function that runs a module is held as still as the module itself would be.
+        self._roots = [beneath] if self.module is not None else _modules_within(bound)
+        lazy = [n for root in self._roots for n, p in root.named_parameters() if is_lazy(p)]
+        if lazy:
+            raise InputError(
+                f"{self.name} has parameters without a shape yet ({', '.join(lazy[:3])}), which "
+                "the first batch would give them; run the model once before explaining it"
+            )
+
+    def _modules(self) -> list[nn.Module]:
+        return list(dict.fromkeys(m for root in self._roots for m in root.modules()))
 
     def _tensors(self) -> Iterator[Tensor]:
-        if self.module is not None:
-            yield from self.module.parameters()
-            yield from self.module.buffers()
+        for root in self._roots:
+            yield from root.parameters()
+            yield from root.buffers()
 
     @property
     def device(self) -> torch.device | None:
@@ -99,19 +116,21 @@ class Model:
         )
 
     @contextlib.contextmanager
-    def frozen(self, seed: int) -> Iterator[None]:
+    def frozen(self, seed: int, device: torch.device | None = None) -> Iterator[None]:
         """Hold the model still; leave it, and torch's random state, as they were to the bit.
 
         Evaluation mode, no gradients for parameters, a seeded random state. Training flags,
         `requires_grad`, buffers and hooks are put back, also when an exception passes through.
         """
-        modules = list(self.module.modules()) if self.module is not None else []
-        parameters = list(self.module.parameters()) if self.module is not None else []
+        modules = self._modules()
+        parameters = list(dict.fromkeys(p for root in self._roots for p in root.parameters()))
+        # Those made in inference mode never require gradients, and may not be asked to.
+        parameters = [p for p in parameters if not p.is_inference()]
         training = [m.training for m in modules]
         wanted = [p.requires_grad for p in parameters]
-        buffers = [(m, k, b, _saved(b)) for m in modules for k, b in m._buffers.items()]
+        buffers = [(m, {k: (b, _saved(b)) for k, b in m._buffers.items()}) for m in modules]
         hooks = [(m, name, dict(getattr(m, name))) for m in modules for name in _HOOKS]
-        device = self.device
+        device = self.device if device is None else device
         cuda = [device] if device is not None and device.type == "cuda" else []
         fast_path = torch.backends.mha.get_fastpath_enabled()
         with torch.random.fork_rng(devices=cuda):
@@ -135,27 +154,51 @@ class Model:
                     module.training = flag
                 for parameter, flag in zip(parameters, wanted, strict=True):
                     parameter.requires_grad_(flag)
-                for module, key, buffer, saved in buffers:
-                    _restore(module, key, buffer, saved)
-                for module, name, before in hooks:
+                for module, before in buffers:
+                    _restore(module, before)
+                for module, name, known in hooks:
                     now = getattr(module, name)
-                    for key in [k for k in now if k not in before]:
+                    for key in [k for k in now if k not in known]:
                         del now[key]
 
 
-def _saved(buffer: Tensor | None) -> tuple[int, Tensor] | None:
-    if buffer is None:
+def _modules_within(call: Callable[..., Any]) -> list[nn.Module]:
+    """Return the modules that a function runs: its object's, its closure's, and globals by name."""
+    function = inspect.unwrap(call)
+    held: list[Any] = [getattr(function, "__self__", None)]
+    function = getattr(function, "__func__", function)
+    code = getattr(function, "__code__", None)
+    if code is not None:
+        cells = inspect.getclosurevars(function)
+        held += [*cells.nonlocals.values(), *cells.globals.values()]
+        held += getattr(function, "__defaults__", None) or ()
+    beneath = (getattr(one, "_orig_mod", one) for one in held)
+    return [one for one in beneath if isinstance(one, nn.Module)]
+
+
+_Saved = tuple[int | None, Tensor]
+
+
+def _saved(buffer: Tensor | None) -> _Saved | None:
+    if buffer is None or buffer.is_meta:
         return None
     with torch.no_grad():
-        return buffer._version, buffer.clone()
+        return None if buffer.is_inference() else buffer._version, buffer.clone()
 
 
-def _restore(
-    module: nn.Module, key: str, buffer: Tensor | None, saved: tuple[int, Tensor] | None
-) -> None:
-    """Put a buffer back: the same object, with the values that it had."""
-    if buffer is not None and saved is not None and buffer._version != saved[0]:
-        with torch.no_grad():
-            buffer.copy_(saved[1])
-    if module._buffers.get(key) is not buffer:
-        module._buffers[key] = buffer
+def _restore(module: nn.Module, before: dict[str, tuple[Tensor | None, _Saved | None]]) -> None:
+    """Put a module's buffers back: the same objects, with the values that they had, and no more."""
+    for key in [k for k in module._buffers.keys() if k not in before]:  # noqa: SIM118
+        del module._buffers[key]
+        module._non_persistent_buffers_set.discard(key)
+    for key, (buffer, saved) in before.items():
+        if buffer is not None and saved is not None:
+            version, values = saved
+            now = None if buffer.is_inference() else buffer._version
+            # What is written through `.data` counts as no new version.
+            if now != version or not torch.equal(buffer, values):
+                with torch.no_grad():
+                    buffer.copy_(values)
+        # The buffers of a TorchScript module are not a dict, and know no `get`.
+        if key not in module._buffers or module._buffers[key] is not buffer:
+            module._buffers[key] = buffer

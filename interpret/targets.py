@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -144,7 +145,11 @@ class Score(Scoring):
     def _indices(self, target: Any, samples: int) -> Tensor:
         if isinstance(target, Tensor):
             target = target.detach().cpu().numpy()
-        given = np.asarray(target, dtype=None if not isinstance(target, (list, tuple)) else object)
+        if isinstance(target, (list, tuple)):
+            given = np.empty(len(target), dtype=object)
+            given[:] = list(map(_plain, target))
+        else:
+            given = np.asarray(target)
         if given.ndim > 1 or (given.ndim == 1 and len(given) != samples):
             raise InputError(
                 f"target has shape {given.shape}; give one class, or one for each of the "
@@ -156,14 +161,13 @@ class Score(Scoring):
     def _class(self, value: Any) -> int:
         if isinstance(value, str):
             if self.class_names is None or value not in self.class_names:
-                known = (
-                    f"the classes are {', '.join(self.class_names)}"
-                    if self.class_names
-                    else "no class_names were given"
-                )
-                raise InputError(f"target {value!r} is not a class: {known}")
+                raise InputError(f"target {value!r} is not a class: {self._known(value)}")
             return self.class_names.index(value)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not float(value).is_integer()
+        ):
             raise InputTypeError(
                 f"target {value!r} is a {type(value).__name__}; give a class index, a class name, "
                 "'predicted', 'all' or a function of the output"
@@ -174,6 +178,17 @@ class Score(Scoring):
                 f"0 to {self.classes - 1}"
             )
         return int(value)
+
+    def _known(self, name: str) -> str:
+        """Say which classes there are: all, or those most like a name."""
+        if not self.class_names:
+            return "no class_names were given"
+        if len(self.class_names) <= 12:
+            return f"the classes are {', '.join(self.class_names)}"
+        close = difflib.get_close_matches(name, self.class_names, n=3)
+        return (
+            f"did you mean {', '.join(map(repr, close))}? " if close else ""
+        ) + f"there are {len(self.class_names)}, such as {', '.join(self.class_names[:4])}"
 
     def _units(self, example: Any) -> str:
         if self.output == "probability":
@@ -283,7 +298,17 @@ def _names(names: Sequence[str] | None) -> tuple[str, ...] | None:
         return None
     if isinstance(names, str):
         raise InputTypeError(f"class_names is the text {names!r}; give a list of names")
-    return tuple(map(str, names))
+    known = tuple(map(str, names))
+    if len(set(known)) < len(known):
+        twice = next(name for i, name in enumerate(known) if name in known[:i])
+        raise InputError(f"class_names hold {twice!r} more than once; each class needs its own")
+    return known
+
+
+def _plain(value: Any) -> Any:
+    """Return Python's own number for one of NumPy's or torch's."""
+    single = isinstance(value, np.generic) or (isinstance(value, Tensor) and value.numel() == 1)
+    return value.item() if single else value
 
 
 def _is(target: Any, word: str) -> bool:

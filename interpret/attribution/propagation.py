@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pellucid.errors import InputError, ModelError
 from pellucid.interpret.attribution.registry import Attribution, method
 from pellucid.interpret.engine import Block, is_out_of_memory
+from pellucid.interpret.inputs import is_real
 from pellucid.interpret.points import Kept, Leaves, Path
 from pellucid.interpret.targets import Score
 
@@ -28,7 +29,7 @@ def deep_lift(block: Block, *, eps: float = 1e-10) -> Attribution:
     from captum.attr import DeepLift
 
     model = _module_that_captum_takes(block)
-    if not 0 < eps < 1:
+    if not is_real(eps) or not 0 < eps < 1:
         raise InputError(f"eps={eps!r}; differences below it are taken as zero: a small number")
     attributes = {m: set(vars(m)) for m in model.modules()}
     explainer = DeepLift(_Scored(block, model), eps=eps)
@@ -63,7 +64,7 @@ def deep_lift(block: Block, *, eps: float = 1e-10) -> Attribution:
     ends = Kept()
     block.values(Path.between(0.0, 1.0, count=block.n, device=values.device), ends)
     baseline_prediction, prediction = ends.scores.reshape(block.n, 2, -1).unbind(1)
-    return Attribution(values, prediction, baseline_prediction, None, {"eps": eps})
+    return Attribution(values, prediction, baseline_prediction, None, {"eps": float(eps)})
 
 
 def _module_that_captum_takes(block: Block) -> nn.Module:

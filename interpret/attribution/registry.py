@@ -141,12 +141,12 @@ def find(name: str) -> Method:
         If there is none; the message lists those that there are.
     """
     known = registered()
-    if name in known:
+    if isinstance(name, str) and name in known:
         return known[name]
     close = difflib.get_close_matches(str(name), known, n=1)
     raise InputError(
         f"there is no method {name!r}"
-        + (f"; did you mean {close[0]!r}?" if close else "")
+        + (f"; did you mean {close[0]!r}?" if close else ".")
         + f" The methods are {', '.join(known)}"
     )
 
