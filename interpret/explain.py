@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,20 +13,17 @@ from torch import Tensor
 from pellucid.errors import InputError, Interrupted, OutOfMemoryError, PellucidError
 from pellucid.interpret.attribution import registry
 from pellucid.interpret.attribution.registry import Attribution, Method
-from pellucid.interpret.baselines import far_from_data, make_baseline
-from pellucid.interpret.engine import Block, Engine, is_out_of_memory, split
+from pellucid.interpret.baselines import make_baseline
+from pellucid.interpret.block import Block, split
+from pellucid.interpret.doubts import warn_of_doubts, warn_of_far_baseline
+from pellucid.interpret.engine import Engine
 from pellucid.interpret.inputs import Inputs, is_whole, read_inputs
+from pellucid.interpret.memory import is_out_of_memory
 from pellucid.interpret.models import Model
 from pellucid.interpret.results import Cost, Explanation, Provenance
 from pellucid.interpret.results.explanation import resolve_groups
-from pellucid.interpret.results.trees import Tree, leaves, rebuild
+from pellucid.interpret.results.trees import Tree, rebuild
 from pellucid.interpret.targets import Score
-
-# Above this share of |prediction - baseline prediction| a residual is worth a warning, where the
-# method has no estimate of its own error.
-_RESIDUAL = 0.01
-# An estimated error above this says by itself that the row is not to be believed.
-_CLAIMED = 0.1
 
 
 def explain(
@@ -159,7 +155,7 @@ def explain(
         make_baseline(baseline, batch, background) if chosen.baseline else ({}, None)
     )
     if chosen.baseline and isinstance(baseline, str):
-        _warn_of_far_baseline(batch, baselines, sentence)
+        warn_of_far_baseline(batch, baselines, sentence)
 
     parts: list[tuple[Attribution, Block]] = []
     interrupted = False
@@ -214,7 +210,7 @@ def explain(
             "exception's `partial` (in a notebook: sys.last_value.partial)",
             explanation,
         )
-    _warn_of_doubts(explanation, chosen)
+    warn_of_doubts(explanation, chosen)
     return explanation
 
 
@@ -381,99 +377,3 @@ def _spoken(target: Any) -> str:
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-
-
-def _warn_of_far_baseline(
-    batch: Inputs, baselines: Mapping[str, Tensor], sentence: str | None
-) -> None:
-    for path, leaf in batch.tensors(attributed=True).items():
-        share = far_from_data(baselines[path], leaf)
-        if share > 0:
-            warnings.warn(
-                f"the baseline is {sentence}, which lies far outside the range of the samples for "
-                f"{share:.0%} of the features: the path from it leads through inputs unlike any "
-                "that the model has seen. Give background=... to start from its mean, or a "
-                "baseline of your own",
-                stacklevel=3,
-            )
-
-
-def _not_numbers(explanation: Explanation) -> int:
-    """Count the rows with values that are not finite."""
-    finite = [
-        np.isfinite(array.reshape(len(array), -1)).all(1)
-        for _, array in leaves(explanation.values)
-        if array is not None
-    ]
-    return int((~np.logical_and.reduce(finite)).sum())
-
-
-def _missed(explanation: Explanation) -> int:
-    """Count the rows whose residual proves an error much larger than the small one estimated.
-
-    By Cauchy and Schwarz the residual is at most sqrt(features) times the L2 error of the values.
-    """
-    if explanation.error is None or explanation.residual is None:
-        return 0
-    assert explanation.prediction is not None
-    assert explanation.baseline_prediction is not None
-    error, residual = explanation.error, np.abs(explanation.residual)
-    parts = [
-        array.reshape(*error.shape, -1).astype(float)
-        for _, array in leaves(explanation.values)
-        if array is not None
-    ]
-    features = sum(part.shape[-1] for part in parts)
-    norm = np.sqrt(sum((part**2).sum(-1) for part in parts))
-    one, other = explanation.prediction.astype(float), explanation.baseline_prediction.astype(float)
-    # What rounding does to the predictions, in half precision too, proves nothing.
-    floor = 0.1 * np.abs(one - other) + 0.01 * np.maximum(np.abs(one), np.abs(other))
-    proven = (residual > floor) & (residual > 2 * features**0.5 * error * norm)
-    return int((proven & (error < _CLAIMED)).sum())
-
-
-def _warn_of_doubts(explanation: Explanation, chosen: Method) -> None:
-    """Say what a person should know before believing the numbers."""
-    wrong = _not_numbers(explanation)
-    if wrong:
-        warnings.warn(
-            f"{wrong} of {len(explanation)} rows have NaN or infinite values: the model's output "
-            "or gradient is not finite there, as the square root's at zero"
-            + (" (at the input, the baseline or between them)" if chosen.baseline else ""),
-            stacklevel=3,
-        )
-    tolerance = explanation.settings.get("tolerance")
-    if explanation.error is not None and tolerance is not None:
-        late = int((explanation.error > tolerance).sum())
-        if late:
-            warnings.warn(
-                f"{late} of {explanation.error.size} rows are not within the tolerance of "
-                f"{tolerance:g} after a budget of {explanation.settings['budget']} gradients each "
-                f"(worst estimated error {np.nanmax(explanation.error):.1%}); give a larger budget "
-                "or a larger tolerance. `explanation.error` says which",
-                stacklevel=3,
-            )
-    missed = _missed(explanation)
-    if missed:
-        warnings.warn(
-            f"for {missed} of {explanation.error.size if explanation.error is not None else 0} "
-            "rows the values do not add up to the prediction less the baseline's, by more than "
-            "their estimated error allows: on the path the prediction jumps where no gradient was "
-            "taken. `explanation.residual` says by how much; give more steps (steps=500)",
-            stacklevel=3,
-        )
-    by_rules = chosen.complete and chosen.family == "propagation"
-    if by_rules and explanation.error is None and explanation.residual is not None:
-        assert explanation.prediction is not None
-        assert explanation.baseline_prediction is not None
-        gap = np.abs(explanation.prediction - explanation.baseline_prediction)
-        floor = 1e-6 * np.maximum(np.abs(explanation.prediction), 1e-6)
-        late = int((np.abs(explanation.residual) > _RESIDUAL * gap + floor).sum())
-        if late:
-            warnings.warn(
-                f"for {late} of {explanation.residual.size} rows the values of {chosen.name} do "
-                "not add up to the prediction less the baseline's (residual above 1 %): the model "
-                "has parts that the method has no rule for. `explanation.residual` says how far "
-                "off; method='integrated_gradients' does not depend on the model's parts",
-                stacklevel=3,
-            )

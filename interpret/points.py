@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from pellucid.interpret.engine import Block
+    from pellucid.interpret.block import Block
 
 Leaves = tuple[Tensor, ...]
 

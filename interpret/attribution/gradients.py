@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pellucid.interpret.attribution.registry import Attribution, method
-from pellucid.interpret.engine import Block, flat
+from pellucid.interpret.block import Block, flat
 from pellucid.interpret.points import Kept, Rows
 
 

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from pellucid.errors import InputError
 from pellucid.interpret.attribution.registry import Attribution, method
-from pellucid.interpret.engine import Block, flat
+from pellucid.interpret.block import Block, flat
 from pellucid.interpret.inputs import is_real, is_whole
+from pellucid.interpret.memory import keep_bytes
 from pellucid.interpret.points import Kept, Path
 
 TOLERANCE = 0.01
@@ -351,7 +352,7 @@ class _Bisection:
     def _fits(self, used: int, more: int) -> bool:
         """Whether so many nodes fit, old and new at once while they are copied."""
         node = self.block.targets * self.block.engine.row_bytes
-        return (2 * used + more) * node <= self.block.engine.keep_bytes
+        return (2 * used + more) * node <= keep_bytes(self.block.engine.device)
 
     def _paired(self, nodes: _Nodes, left: Tensor, middle: Tensor, right: Tensor) -> _Pairs:
         row, width = nodes.row[left], nodes.step[right] - nodes.step[left]

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from pellucid.errors import InputError, ModelError
 from pellucid.interpret.attribution.registry import Attribution, method
-from pellucid.interpret.engine import Block, is_out_of_memory
+from pellucid.interpret.block import Block
 from pellucid.interpret.inputs import is_real
+from pellucid.interpret.memory import is_out_of_memory
 from pellucid.interpret.points import Kept, Leaves, Path
 from pellucid.interpret.targets import Score
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from pellucid.errors import InputError, InputTypeError, ModelError
-from pellucid.interpret.engine import Block, Engine
+from pellucid.interpret.block import Block
+from pellucid.interpret.engine import Engine
 from pellucid.interpret.inputs import read_inputs
 from pellucid.interpret.models import Model
 from pellucid.interpret.points import Kept, Leaves, Rows

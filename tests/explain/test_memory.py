@@ -85,7 +85,7 @@ def test_adaptive_path_keeps_within_what_it_may_keep(monkeypatch):
     _, chunk = peak_bytes(explain_fixed(model, x, 16, batch_size))
     seen = []
     for keep in (2**20, 2**18):
-        monkeypatch.setattr("pellucid.interpret.engine.KEEP_BYTES", keep)
+        monkeypatch.setattr("pellucid.interpret.memory._KEEP_BYTES", keep)
         bounded, peak = peak_bytes(explain)
         seen.append(peak)
         print(
@@ -107,7 +107,7 @@ def test_rows_that_gave_up_their_memory_begin_again_and_are_finished(monkeypatch
     model = lambda x: torch.sin(60 * x @ direction) + 60 * x @ direction
     x = torch.randn(12, 64)
     free = pl.explain(model, x, tolerance=0.01)
-    monkeypatch.setattr("pellucid.interpret.engine.KEEP_BYTES", 12 * 64 * 64 * 4)
+    monkeypatch.setattr("pellucid.interpret.memory._KEEP_BYTES", 12 * 64 * 64 * 4)
     bounded = pl.explain(model, x, tolerance=0.01)
     assert bounded.cost.backward > free.cost.backward  # some rows did begin again
     np.testing.assert_allclose(bounded.values, free.values, rtol=1e-4, atol=1e-6)
@@ -115,7 +115,7 @@ def test_rows_that_gave_up_their_memory_begin_again_and_are_finished(monkeypatch
 
 
 def test_one_row_is_finished_however_little_may_be_kept(monkeypatch):
-    monkeypatch.setattr("pellucid.interpret.engine.KEEP_BYTES", 1)
+    monkeypatch.setattr("pellucid.interpret.memory._KEEP_BYTES", 1)
     torch.manual_seed(0)
     found = pl.explain(mlp(), torch.randn(3, 6), tolerance=0.002, target=0)
     assert (found.error <= 0.002).all()

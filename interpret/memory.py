@@ -1,0 +1,45 @@
+"""How much to do at once: chunks of points, and what a method may keep."""
+
+from __future__ import annotations
+
+import torch
+
+# What keeps two to sixteen cores and their caches busy: measured on convolutions and MLPs, where
+# half and twice of it cost within a tenth (benchmarks/README.md).
+_CPU_CHUNK_BYTES = 96 * 2**20
+_CPU_CHUNK = (8, 1024)
+_CUDA_CHUNK = (8, 65536)
+# What a method may keep between its rounds, on a CPU; on a GPU it is an eighth of what is free.
+_KEEP_BYTES = 256 * 2**20
+
+
+def chunk_size(device: torch.device, bytes_per_point: float) -> int:
+    """Return how many points go through the model at once, given what one of them keeps."""
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+        low, high, room = *_CUDA_CHUNK, free // 4
+    else:
+        low, high, room = *_CPU_CHUNK, _CPU_CHUNK_BYTES
+    return int(min(high, max(low, room // max(1.0, bytes_per_point))))
+
+
+def keep_bytes(device: torch.device) -> int:
+    """Return how many bytes a method may keep between its rounds."""
+    if device.type == "cuda":
+        return max(_KEEP_BYTES, torch.cuda.mem_get_info(device)[0] // 8)
+    return _KEEP_BYTES
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on a GPU or in the CPU's allocator."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate" in str(error)
+
+
+def too_large(device: torch.device) -> str:
+    """Return what to say when not even one point fits."""
+    return (
+        f"even one point at a time does not fit into the memory of {device}; free some, use "
+        "smaller inputs or a device with more"
+    )
