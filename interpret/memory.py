@@ -6,8 +6,8 @@ import torch
 
 # What keeps two to sixteen cores and their caches busy: measured on convolutions and MLPs, where
 # half and twice of it cost within a tenth (benchmarks/README.md).
-_CPU_CHUNK_BYTES = 96 * 2**20
-_CPU_CHUNK = (8, 1024)
+_CPU_CHUNK_BYTES = 64 * 2**20
+_CPU_CHUNK = (8, 2048)
 _CUDA_CHUNK = (8, 65536)
 # What a method may keep between its rounds, on a CPU; on a GPU it is an eighth of what is free.
 _KEEP_BYTES = 256 * 2**20

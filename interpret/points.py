@@ -89,9 +89,10 @@ class Path:
         made = []
         for leaf, baseline in zip(block.inputs, block.baselines, strict=True):
             weight = step.to(leaf.dtype).reshape(-1, *([1] * (leaf.ndim - 1)))
-            start = baseline if len(baseline) == 1 else baseline[rows]
+            end = leaf.index_select(0, rows)
+            start = baseline if len(baseline) == 1 else baseline.index_select(0, rows)
             # lerp is exact at both ends: step 1 is the input to the bit.
-            made.append(torch.lerp(start.expand_as(leaf[rows]), leaf[rows], weight))
+            made.append(torch.lerp(start.expand_as(end), end, weight))
         return tuple(made)
 
 

@@ -189,7 +189,7 @@ class _Integral:
     def add(self, index: Tensor, rows: Tensor, scores: Tensor | None, found: Tensor | None) -> None:
         assert found is not None
         step = index % len(self._nodes)
-        integrand = found * self._difference[rows][:, None]
+        integrand = found * self._difference.index_select(0, rows)[:, None]
         weight = self._weights[step][:, None]
         self.values.index_add_(0, rows, integrand * weight.to(integrand.dtype)[..., None])
         self._variation.index_add_(0, rows, _norm(integrand) * weight)
@@ -242,7 +242,7 @@ class _Nodes:
         slots = slice(self.used, self.used + len(index))
         self.gradient[slots], self.score[slots] = found, scores
         # Slot by slot in place: a product of the whole chunk would be one more copy of it.
-        weighted = found * self._difference[rows][:, None]
+        weighted = found * self._difference.index_select(0, rows)[:, None]
         self.norm[slots] = _norm(weighted)
         self.used += len(index)
 
