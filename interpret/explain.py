@@ -170,6 +170,7 @@ def explain(
             example=example,
             rows=rows,
             samples=batch.samples,
+            squashed=adapted.ends_in_sigmoid,
         )
         del example
         if score.per_target and not chosen.several_targets:

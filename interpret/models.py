@@ -75,6 +75,13 @@ class Model:
                 f"{self.name} has parameters without a shape yet ({', '.join(lazy[:3])}), which "
                 "the first batch would give them; run the model once before explaining it"
             )
+        for module in self._modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
+                raise InputError(
+                    f"{self.name} has a {type(module).__name__} without running statistics: it "
+                    "normalises every batch by itself, so that a row's prediction depends on the "
+                    "rows beside it, and has no explanation of its own"
+                )
 
     def _modules(self) -> list[nn.Module]:
         return list(dict.fromkeys(m for root in self._roots for m in root.modules()))
@@ -93,6 +100,11 @@ class Model:
     def dtype(self) -> torch.dtype | None:
         """The parameters' floating dtype; None for a model without any."""
         return next((t.dtype for t in self._tensors() if t.is_floating_point()), None)
+
+    @property
+    def ends_in_sigmoid(self) -> bool:
+        """Whether the module that was added last is a sigmoid."""
+        return self.module is not None and isinstance([*self.module.modules()][-1], nn.Sigmoid)
 
     def layer(self, name: str) -> nn.Module:
         """Return a layer by its path in the model.

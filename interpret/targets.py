@@ -60,6 +60,8 @@ class Score(Scoring):
         How many rows that output has.
     samples
         How many rows there are to explain.
+    squashed
+        Whether the model ends in a sigmoid: a single output is then a probability, not a logit.
 
     Raises
     ------
@@ -78,6 +80,7 @@ class Score(Scoring):
         example: Any,
         rows: int,
         samples: int,
+        squashed: bool = False,
     ) -> None:
         if output not in ("raw", "probability"):
             raise InputError(f"output={output!r} is not known; use 'raw' or 'probability'")
@@ -90,6 +93,7 @@ class Score(Scoring):
                     "function return what you want explained"
                 )
             self.classes, self.binary, self.units = 0, False, "score"
+            self.squashed = False
             self.squash: nn.Module = nn.Identity()
             self._of_function(example, rows)
             return
@@ -101,7 +105,9 @@ class Score(Scoring):
                 "target=lambda output: output[:, 3].mean((1, 2))"
             )
         single = len(shape) == 1 or shape[1] == 1
+        inside = bool(((example >= 0) & (example <= 1)).all())
         self._read_target(target, single, shape, samples)
+        self.squashed = self.binary and squashed and inside
         # A module, not a function: rules for layers (DeepLIFT) need to find it.
         self.squash = (
             nn.Identity() if output == "raw" else nn.Sigmoid() if self.binary else nn.Softmax(dim=1)
@@ -192,17 +198,23 @@ class Score(Scoring):
 
     def _units(self, example: Any) -> str:
         if self.output == "probability":
-            if self.classes > 1 and not self.binary and _are_probabilities(example):
+            if self._are_probabilities(example):
                 raise InputError(
-                    "output='probability' would put a softmax behind a model whose outputs are "
-                    "probabilities already; use output='raw'"
+                    "output='probability' would put a softmax or sigmoid behind a model whose "
+                    "outputs are probabilities already; use output='raw'"
                 )
             return "probability"
-        if self.classes > 1 and not self.binary and _are_probabilities(example):
+        if self._are_probabilities(example):
             return "probability"
         # Only who speaks of classes tells us that these numbers are logits.
         classifies = self.class_names is not None or self.predicted
         return "logit" if classifies else "output"
+
+    def _are_probabilities(self, output: Tensor) -> bool:
+        if self.squashed or self.binary or self.classes == 1:
+            return self.squashed
+        sums = output.detach().double().sum(1)
+        return bool((output >= 0).all() and ((sums - 1).abs() < 1e-3).all())
 
     def __call__(self, output: Any, index: Tensor | None) -> Tensor:
         """Return the scores (points, targets).
@@ -217,7 +229,9 @@ class Score(Scoring):
         if self.function is not None:
             return self._of_function(output, None)[:, None]
         logits = output.reshape(len(output), -1)
-        if self.binary:
+        if self.squashed:
+            logits = torch.cat([1 - logits, logits], dim=1)
+        elif self.binary:
             # One logit z stands for (-z, z): the sigmoid of each is its class's probability.
             logits = torch.cat([-logits, logits], dim=1)
         scores: Tensor = self.squash(logits)
@@ -226,7 +240,9 @@ class Score(Scoring):
     def choose(self, output: Any) -> Tensor:
         """Return the predicted class of each row, shape (rows,)."""
         logits: Tensor = output.reshape(len(output), -1)
-        return (logits[:, 0] > 0).long() if self.binary else logits.argmax(dim=1)
+        if self.binary:
+            return (logits[:, 0] > (0.5 if self.squashed else 0)).long()
+        return logits.argmax(dim=1)
 
     def _of_function(self, output: Any, rows: int | None) -> Tensor:
         assert self.function is not None
@@ -286,11 +302,6 @@ def describe(output: Any) -> str:
     if hasattr(output, "keys"):
         return f"a {type(output).__name__} with {', '.join(map(str, output.keys()))}"
     return f"a {type(output).__name__}"
-
-
-def _are_probabilities(output: Tensor) -> bool:
-    sums = output.detach().double().sum(1)
-    return bool((output >= 0).all() and ((sums - 1).abs() < 1e-3).all())
 
 
 def _names(names: Sequence[str] | None) -> tuple[str, ...] | None:
