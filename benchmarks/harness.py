@@ -93,7 +93,7 @@ def _pairs(
 ) -> tuple[list[float], list[float]]:
     first = [_clock(ours, device), _clock(peer, device)]
     # Runs of many seconds do not need twenty pairs: their spread is small beside their length.
-    pairs = max(3, min(pairs, int(240 / max(1e-6, sum(first)))))
+    pairs = max(3, min(pairs, int(90 / max(1e-6, sum(first)))))
     seconds: tuple[list[float], list[float]] = ([], [])
     for turn in range(pairs):
         # Who goes first changes from pair to pair: a warm cache favours the second.

@@ -32,7 +32,7 @@ def run(device: torch.device) -> Path:
         device,
     )
     for name, (model, rows), probability, reference in (
-        ("ResNet-18, 8 images of 64 x 64, logit", resnet(device, 8), False, 1000),
+        ("ResNet-18, 4 images of 64 x 64, logit", resnet(device, 4), False, 1000),
         ("MLP, 200 rows, logit", mlp(device, 200), False, 2000),
         ("MLP, 200 rows, probability", mlp(device, 200), True, 2000),
         ("MLP, 1 row, probability", mlp(device, 1), True, 2000),

@@ -75,6 +75,12 @@ class Block:
         elif score.index is not None:
             self.index = score.index[self.rows].to(self.engine.device)[:, None]
 
+    def difference(self) -> Tensor:
+        """Return the inputs less their baselines, flattened: (rows, features)."""
+        # Leaf by leaf: of several inputs one may have one baseline, another one for each row.
+        pairs = zip(self.inputs, self.baselines, strict=True)
+        return flat(tuple(leaf - baseline for leaf, baseline in pairs))
+
     # -- what a method asks for --------------------------------------------------------------
 
     def values(self, points: Points, into: Sink) -> None:

@@ -100,7 +100,7 @@ def test_memory_that_runs_out_between_the_passes_is_an_error_of_ours(monkeypatch
     def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("pellucid.interpret.attribution.paths._Nodes.reserve", full)
+    monkeypatch.setattr("pellucid.interpret.attribution.bisection._Nodes.reserve", full)
     with pytest.raises(OutOfMemoryError, match="explain fewer samples at a time"):
         pl.explain(mlp(), torch.randn(3, 6), target=0)
 
