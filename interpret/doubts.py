@@ -47,32 +47,30 @@ def _not_numbers(explanation: Explanation) -> int:
     return int((~np.logical_and.reduce(finite)).sum())
 
 
-def _missed(explanation: Explanation) -> int:
+def _missed(explanation: Explanation, scale: np.ndarray | None) -> int:
     """Count the rows whose residual proves an error much larger than the small one estimated.
 
-    By Cauchy and Schwarz the residual is at most sqrt(features) times the L2 error of the values.
+    By Cauchy and Schwarz the residual is at most sqrt(features) times the L2 error of the values,
+    which is the relative error times `scale`.
     """
-    if explanation.error is None or explanation.residual is None:
+    if explanation.error is None or explanation.residual is None or scale is None:
         return 0
     assert explanation.prediction is not None
     assert explanation.baseline_prediction is not None
     error, residual = explanation.error, np.abs(explanation.residual)
-    parts = [
-        array.reshape(*error.shape, -1).astype(float)
-        for _, array in leaves(explanation.values)
-        if array is not None
-    ]
-    features = sum(part.shape[-1] for part in parts)
-    norm = np.sqrt(sum((part**2).sum(-1) for part in parts))
+    features = sum(a.size for _, a in leaves(explanation.values) if a is not None) / error.size
     one, other = explanation.prediction.astype(float), explanation.baseline_prediction.astype(float)
     # What rounding does to the predictions, in half precision too, proves nothing.
     floor = 0.1 * np.abs(one - other) + 0.01 * np.maximum(np.abs(one), np.abs(other))
-    proven = (residual > floor) & (residual > 2 * features**0.5 * error * norm)
+    proven = (residual > floor) & (residual > 2 * features**0.5 * error * scale)
     return int((proven & (error < _CLAIMED)).sum())
 
 
-def warn_of_doubts(explanation: Explanation, chosen: Method) -> None:
-    """Say what a person should know before believing the numbers."""
+def warn_of_doubts(explanation: Explanation, chosen: Method, scale: np.ndarray | None) -> None:
+    """Say what a person should know before believing the numbers.
+
+    `scale` is what the explanation's error is relative to.
+    """
     wrong = _not_numbers(explanation)
     if wrong:
         warnings.warn(
@@ -92,7 +90,7 @@ def warn_of_doubts(explanation: Explanation, chosen: Method) -> None:
                 "or a larger tolerance. `explanation.error` says which",
                 stacklevel=3,
             )
-    missed = _missed(explanation)
+    missed = _missed(explanation, scale)
     if missed:
         warnings.warn(
             f"for {missed} of {explanation.error.size if explanation.error is not None else 0} "

@@ -211,7 +211,7 @@ def explain(
             "exception's `partial` (in a notebook: sys.last_value.partial)",
             explanation,
         )
-    warn_of_doubts(explanation, chosen)
+    warn_of_doubts(explanation, chosen, _joined(parts, "scale", score))
     return explanation
 
 
@@ -285,14 +285,8 @@ def _assemble(
     blocks = [block for _, block in parts]
     done = blocks[-1].rows.stop
 
-    def joined(name: str) -> np.ndarray | None:
-        columns = [getattr(part, name) for part in found]
-        if any(column is None for column in columns):
-            return None
-        whole: np.ndarray = torch.cat(columns).numpy()
-        return whole if score.per_target else whole[:, 0]
-
-    prediction, baseline_prediction = joined("prediction"), joined("baseline_prediction")
+    prediction = _joined(parts, "prediction", score)
+    baseline_prediction = _joined(parts, "baseline_prediction", score)
     residual = None
     if prediction is not None and baseline_prediction is not None:
         sums = torch.cat([part.values.double().sum(-1) for part in found]).numpy()
@@ -328,7 +322,7 @@ def _assemble(
         target=index,
         prediction=prediction,
         baseline_prediction=baseline_prediction,
-        error=joined("error"),
+        error=_joined(parts, "error", score),
         residual=residual,
         cost=cost,
         feature_names=names.features,
@@ -341,6 +335,15 @@ def _assemble(
         settings=settings | found[0].settings,
         provenance=provenance,
     )
+
+
+def _joined(parts: list[tuple[Attribution, Block]], name: str, score: Score) -> np.ndarray | None:
+    """Return one number for each row (and target), of all blocks; None where it is not known."""
+    columns = [getattr(part, name) for part, _ in parts]
+    if any(column is None for column in columns):
+        return None
+    whole: np.ndarray = torch.cat(columns).numpy()
+    return whole if score.per_target else whole[:, 0]
 
 
 def _with_target(axes: tuple[str, ...], per_target: bool) -> tuple[str, ...]:
@@ -365,6 +368,7 @@ def _on_cpu(part: Attribution) -> Attribution:
         move(part.baseline_prediction),
         move(part.error),
         part.settings,
+        move(part.scale),
     )
 
 

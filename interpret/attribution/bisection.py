@@ -103,7 +103,7 @@ class Bisection:
         shape = (block.n, block.targets)
         new = self.difference.new_zeros
         self.values = new(*shape, block.features)
-        self.error = new(shape, dtype=torch.float64)
+        self.error, self.scale = new(2, *shape, dtype=torch.float64)
         self.prediction, self.baseline_prediction = new(shape), new(shape)
 
     def run(self) -> Attribution:
@@ -119,7 +119,7 @@ class Bisection:
             "error_floor": f"{FLOOR:g} of the mean norm of gradient x difference along the path",
         }
         return Attribution(
-            self.values, self.prediction, self.baseline_prediction, self.error, settings
+            self.values, self.prediction, self.baseline_prediction, self.error, settings, self.scale
         )
 
     def _refine(self, rows: Tensor) -> Tensor:
@@ -204,7 +204,7 @@ class Bisection:
         variation.index_add_(0, nodes.row, nodes.norm * weight[:, None])
         squares = torch.zeros_like(self.error).index_add_(0, pairs.row, pairs.square)
         fourths = torch.zeros_like(self.error).index_add_(0, pairs.row, pairs.square**2)
-        self.error[rows] = relative_error(
+        self.error[rows], self.scale[rows] = relative_error(
             squares[rows], fourths[rows], self.values[rows], variation[rows]
         )
 

@@ -37,15 +37,18 @@ def norm(vectors: Tensor) -> Tensor:
     return found
 
 
-def relative_error(squares: Tensor, fourths: Tensor, values: Tensor, variation: Tensor) -> Tensor:
-    """Return the estimated error relative to the attribution, or to the floor where that is larger.
+def relative_error(
+    squares: Tensor, fourths: Tensor, values: Tensor, variation: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the estimated error of each row, and what it is relative to.
 
-    `squares` and `fourths` are sums over the cells' errors; the square of the one over the other
-    is the number of cells that make up the error.
+    That is the attribution's norm, or the floor where that is larger. `squares` and `fourths` are
+    sums over the cells' errors; the square of the one over the other is the number of cells that
+    make up the error.
     """
     cells = squares**2 / fourths.clamp_min(torch.finfo(fourths.dtype).tiny)
     many = (_FEW / cells.clamp_min(_FEW)).sqrt()
     safety = _SAFETY_OF_MANY + (_SAFETY_OF_FEW - _SAFETY_OF_MANY) * many
     error = safety * squares.sqrt()
     scale = torch.maximum(norm(values), FLOOR * variation)
-    return torch.where(error == 0, error, error / scale)
+    return torch.where(error == 0, error, error / scale), scale

@@ -112,9 +112,9 @@ def _fixed(block: Block, steps: int, rule: str) -> Attribution:
     block.values(Path.between(0.0, 1.0, count=block.n, device=nodes.device), ends)
     baseline_prediction, prediction = ends.scores.reshape(block.n, 2, -1).unbind(1)
     # A single node says nothing of what lies between.
-    error = integral.error() if steps > 1 else None
+    error, scale = integral.error() if steps > 1 else (None, None)
     settings = {"steps": steps, "rule": rule}
-    return Attribution(integral.values, prediction, baseline_prediction, error, settings)
+    return Attribution(integral.values, prediction, baseline_prediction, error, settings, scale)
 
 
 class _Integral:
@@ -155,6 +155,6 @@ class _Integral:
         self._fourths.index_add_(0, rows[1:], square**2)
         self._last = (step[-1:], rows[-1:], integrand[-1:].clone())
 
-    def error(self) -> Tensor:
-        """Return the estimated relative L2 error of each row and target."""
+    def error(self) -> tuple[Tensor, Tensor]:
+        """Return the estimated relative L2 error of each row and target, and its scale."""
         return relative_error(self._squares, self._fourths, self.values, self._variation)

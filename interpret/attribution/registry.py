@@ -30,6 +30,8 @@ class Attribution:
         Estimated relative L2 error, shape (rows, targets); None if the method cannot say.
     settings
         Those that were used, defaults included.
+    scale
+        What the error is relative to, shape (rows, targets), where there is an error.
     """
 
     values: Tensor
@@ -37,6 +39,7 @@ class Attribution:
     baseline_prediction: Tensor | None
     error: Tensor | None
     settings: dict[str, Any]
+    scale: Tensor | None = None
 
 
 @dataclass(frozen=True)
