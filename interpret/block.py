@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -121,9 +122,10 @@ class Block:
             return None, _activation(caught, layer, len(rows))
 
         module = self.engine.model.layer(layer)
-        handle = module.register_forward_hook(lambda _, __, output: caught.append(output))
+        handle = module.register_forward_hook(lambda _, __, output: caught.append(_copied(output)))
         try:
-            self._each(points, compute, into)
+            with self._beneath():
+                self._each(points, compute, into)
         finally:
             handle.remove()
 
@@ -173,8 +175,19 @@ class Block:
                 found = attribute(seen, baselines, rows)
             return None, flat(tuple(f.detach() for f in found))
 
-        self._each(Rows(self.n), compute, everything, explain=False)
+        with self._beneath():
+            self._each(Rows(self.n), compute, everything, explain=False)
         return everything.found[:, None]
+
+    @contextlib.contextmanager
+    def _beneath(self) -> Iterator[None]:
+        """Run the module beneath a compiled one, so that hooks are heard."""
+        engine = self.engine
+        engine.call, before = engine.call_beneath, engine.call
+        try:
+            yield
+        finally:
+            engine.call = before
 
     # -- how it is done ----------------------------------------------------------------------
 
@@ -261,13 +274,12 @@ class Block:
         return torch.stack(found, dim=1)
 
 
-def split(values: Tensor, block: Block) -> dict[str, Tensor]:
+def split(values: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return flattened values (rows, targets, features) as one array for each attributed input."""
-    sizes = [leaf[0].numel() for leaf in block.inputs]
-    parts = torch.split(values, sizes, dim=-1)
+    parts = torch.split(values, [leaf[0].numel() for leaf in like.values()], dim=-1)
     return {
         path: part.reshape(*values.shape[:-1], *leaf.shape[1:])
-        for path, part, leaf in zip(block.engine.paths, parts, block.inputs, strict=True)
+        for (path, leaf), part in zip(like.items(), parts, strict=True)
     }
 
 
@@ -287,6 +299,13 @@ def flat(leaves: Leaves) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
+def _copied(output: Any) -> Any:
+    """Return a copy of what a layer puts out: an in-place layer behind it may write over it."""
+    if isinstance(output, (tuple, list)) and output:
+        output = output[0]
+    return output.detach().clone() if isinstance(output, Tensor) else output
+
+
 def _activation(caught: list[Any], layer: str, rows: int) -> Tensor:
     if len(caught) != 1:
         raise ModelError(
@@ -294,10 +313,8 @@ def _activation(caught: list[Any], layer: str, rows: int) -> Tensor:
             "is called once"
         )
     output = caught[0]
-    if isinstance(output, (tuple, list)) and output and isinstance(output[0], Tensor):
-        output = output[0]
     if not isinstance(output, Tensor) or output.ndim == 0 or len(output) != rows:
         raise ModelError(
             f"layer {layer!r} puts out {describe(output)}, not a tensor with a row for each input"
         )
-    return wide_tensor(output.detach().reshape(rows, -1))
+    return wide_tensor(output.reshape(rows, -1))

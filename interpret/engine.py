@@ -24,7 +24,7 @@ from tqdm.std import tqdm
 from pellucid.errors import InputError, ModelError, OutOfMemoryError
 from pellucid.interpret.block import Block, wide
 from pellucid.interpret.inputs import Inputs, is_whole, label
-from pellucid.interpret.memory import chunk_size, is_out_of_memory, keep_bytes, too_large
+from pellucid.interpret.memory import chunk_size, is_out_of_memory, keep_bytes, room, too_large
 from pellucid.interpret.models import Model
 from pellucid.interpret.points import Rows
 from pellucid.interpret.targets import Scoring
@@ -79,21 +79,26 @@ class Engine:
         self._bar: Any = None
         self._progress = progress
         self.call = model.call
+        # Compiled modules ignore hooks set on what they were made from: those need it itself.
+        self.call_beneath = getattr(model.call, "_orig_mod", model.call)
         self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        self._held.enter_context(self.model.frozen(self.seed, self.device))
-        self._held.enter_context(torch.inference_mode(mode=False))
-        self._held.enter_context(_interruptible(self))
-        self._bar = self._held.enter_context(
-            tqdm(
-                unit=" points",
-                unit_scale=True,
-                delay=0 if self._progress else 2,
-                disable=not (_watched() if self._progress is None else self._progress),
-                leave=False,
+        # Should one of these fail, the others are undone: the model is not left frozen.
+        with contextlib.ExitStack() as held:
+            held.enter_context(self.model.frozen(self.seed, self.device))
+            held.enter_context(torch.inference_mode(mode=False))
+            held.enter_context(_interruptible(self))
+            self._bar = held.enter_context(
+                tqdm(
+                    unit=" points",
+                    unit_scale=True,
+                    delay=0 if self._progress else 2,
+                    disable=not (_watched() if self._progress is None else self._progress),
+                    leave=False,
+                )
             )
-        )
+            self._held = held.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -127,7 +132,11 @@ class Engine:
                 seen[storage.data_ptr()] = storage.nbytes()
             return tensor
 
+        # Indices have no gradient: what the graph would keep shows by way of the parameters.
+        told = [] if any(leaf.requires_grad for leaf in leaves) else self.model.parameters()
         try:
+            for parameter in told:
+                parameter.requires_grad_(parameter.is_floating_point())
             with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
                 # The graph stays alive until it is measured: freed storages could share addresses.
                 output = block.forward(leaves, rows)
@@ -143,6 +152,9 @@ class Engine:
                 f"{type(error).__name__}: {error}\nThe first axis of every input counts the "
                 "samples; a single sample needs one too: x[None]"
             ) from error
+        finally:
+            for parameter in told:
+                parameter.requires_grad_(False)
         if self._chunk is None:
             width = sum(leaf[0].numel() * leaf.element_size() for leaf in leaves)
             self._chunk = chunk_size(self.device, sum(seen.values()) / block.n + width)
@@ -164,6 +176,11 @@ class Engine:
         """
         assert self._chunk is not None, "probe() comes first: it decides the chunk"
         targets = score.classes if score is not None and score.per_target else 1
+        if self.batch_size is None and score is not None:
+            # A chunk's gradients and their products must fit too, beside what the model keeps.
+            self._chunk = min(
+                self._chunk, max(1, room(self.device) // (6 * targets * self.row_bytes))
+            )
         size = max(self._chunk, 256)
         if kept:
             size = min(size, max(1, keep_bytes(self.device) // (kept * targets * self.row_bytes)))
@@ -173,6 +190,9 @@ class Engine:
             yield block
             # No refresh: it would show the bar before its delay is over.
             self._bar.set_postfix_str(f"{stop} of {self.inputs.samples} rows done", refresh=False)
+        if self._stop:
+            # Pressed during the very last chunk it stopped nothing, and is not to be lost.
+            raise KeyboardInterrupt
 
     @property
     def row_bytes(self) -> int:
@@ -233,7 +253,8 @@ class Engine:
 
 def _watched() -> bool:
     """Whether somebody sees a progress bar: on a terminal, or in a notebook."""
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    return terminal or "ipykernel" in sys.modules
 
 
 def _device(device: Any, model: Model, inputs: Inputs) -> torch.device:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -157,7 +158,7 @@ def explain(
     if chosen.baseline and isinstance(baseline, str):
         warn_of_far_baseline(batch, baselines, sentence)
 
-    parts: list[tuple[Attribution, Block]] = []
+    parts: list[_Part] = []
     interrupted = False
     with Engine(
         adapted, batch, device=device, batch_size=batch_size, seed=int(seed), progress=progress
@@ -179,7 +180,7 @@ def explain(
         engine.expect(None if points is None else batch.samples * (points + score.predicted))
         try:
             for block in engine.blocks(score, baselines, kept=chosen.kept(options)):
-                parts.append((_on_cpu(chosen.run(block, **options)), block))
+                parts.append(_Part.of(chosen.run(block, **options), block))
         except KeyboardInterrupt:
             interrupted = True
         except Exception as error:
@@ -189,8 +190,6 @@ def explain(
                 f"what {chosen.name} keeps of the rows does not fit into the memory of "
                 f"{engine.device}; explain fewer samples at a time"
             ) from error
-        # Pressed during the very last chunk it stopped nothing, and is not to be lost all the same.
-        interrupted = interrupted or engine.stopped
     if interrupted and not parts:
         raise Interrupted("interrupted before any row was finished")
     settings: dict[str, Any] = {
@@ -213,6 +212,26 @@ def explain(
         )
     warn_of_doubts(explanation, chosen, _joined(parts, "scale", score))
     return explanation
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What is known of one block when it is done; the block itself may go, and its memory."""
+
+    found: Attribution
+    index: Tensor | None  # the class of each row
+    stop: int  # the row behind its last
+
+    @classmethod
+    def of(cls, found: Attribution, block: Block) -> _Part:
+        """Return a block's attribution, on the CPU."""
+        here = {
+            field.name: value.detach().cpu() if isinstance(value, Tensor) else value
+            for field in fields(found)
+            for value in [getattr(found, field.name)]
+        }
+        index = None if block.index is None else block.index[:, 0].cpu()
+        return cls(Attribution(**here), index, block.rows.stop)
 
 
 class _Names:
@@ -271,7 +290,7 @@ class _Names:
 
 def _assemble(
     chosen: Method,
-    parts: list[tuple[Attribution, Block]],
+    parts: list[_Part],
     batch: Inputs,
     baselines: Mapping[str, Tensor],
     score: Score,
@@ -281,26 +300,24 @@ def _assemble(
     cost: Cost,
 ) -> Explanation:
     """Put the blocks together, in the structure of the inputs."""
-    found = [part for part, _ in parts]
-    blocks = [block for _, block in parts]
-    done = blocks[-1].rows.stop
+    done = parts[-1].stop
 
     prediction = _joined(parts, "prediction", score)
     baseline_prediction = _joined(parts, "baseline_prediction", score)
     residual = None
     if prediction is not None and baseline_prediction is not None:
-        sums = torch.cat([part.values.double().sum(-1) for part in found]).numpy()
+        sums = torch.cat([p.found.values.sum(-1, dtype=torch.float64) for p in parts]).numpy()
         total = sums if score.per_target else sums[:, 0]
         residual = prediction.astype(float) - baseline_prediction.astype(float) - total
     values: dict[str, np.ndarray] = {}
-    for path, array in split(torch.cat([part.values for part in found]), blocks[0]).items():
+    flat = torch.cat([part.found.values for part in parts])
+    for path, array in split(flat, batch.tensors(attributed=True)).items():
         values[path] = (array if score.per_target else array[:, 0]).numpy()
     index: np.ndarray | None = None
     if score.per_target:
         index = np.arange(score.classes)
-    elif blocks[0].index is not None:
-        each = [block.index[:, 0] for block in blocks if block.index is not None]
-        index = torch.cat(each).cpu().numpy()
+    elif parts[0].index is not None:
+        index = torch.cat([part.index for part in parts if part.index is not None]).numpy()
     axes = {path: _with_target(batch.axes(path), score.per_target) for path in values}
     bare = list(values) == [""]
 
@@ -332,14 +349,14 @@ def _assemble(
         units=score.units,
         groups=names.groups,
         display=None if names.display is None else names.display[:done],
-        settings=settings | found[0].settings,
+        settings=settings | parts[0].found.settings,
         provenance=provenance,
     )
 
 
-def _joined(parts: list[tuple[Attribution, Block]], name: str, score: Score) -> np.ndarray | None:
+def _joined(parts: list[_Part], name: str, score: Score) -> np.ndarray | None:
     """Return one number for each row (and target), of all blocks; None where it is not known."""
-    columns = [getattr(part, name) for part, _ in parts]
+    columns = [getattr(part.found, name) for part in parts]
     if any(column is None for column in columns):
         return None
     whole: np.ndarray = torch.cat(columns).numpy()
@@ -356,20 +373,6 @@ def _array(tensor: Tensor) -> np.ndarray:
     tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
     copied: np.ndarray = tensor.numpy().copy()
     return copied
-
-
-def _on_cpu(part: Attribution) -> Attribution:
-    def move(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor.detach().cpu()
-
-    return Attribution(
-        part.values.detach().cpu(),
-        move(part.prediction),
-        move(part.baseline_prediction),
-        move(part.error),
-        part.settings,
-        move(part.scale),
-    )
 
 
 def _spoken(target: Any) -> str:

@@ -16,19 +16,24 @@ _KEEP_BYTES = 256 * 2**20
 
 def chunk_size(device: torch.device, bytes_per_point: float) -> int:
     """Return how many points go through the model at once, given what one of them keeps."""
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-        low, high, room = *_CUDA_CHUNK, free // 4
-    else:
-        low, high, room = *_CPU_CHUNK, _CPU_CHUNK_BYTES
-    return int(min(high, max(low, room // max(1.0, bytes_per_point))))
+    low, high = _CUDA_CHUNK if device.type == "cuda" else _CPU_CHUNK
+    return int(min(high, max(low, room(device) // max(1.0, bytes_per_point))))
+
+
+def room(device: torch.device) -> int:
+    """Return how many bytes a chunk may take."""
+    return _free(device) // 4 if device.type == "cuda" else _CPU_CHUNK_BYTES
 
 
 def keep_bytes(device: torch.device) -> int:
     """Return how many bytes a method may keep between its rounds."""
-    if device.type == "cuda":
-        return max(_KEEP_BYTES, torch.cuda.mem_get_info(device)[0] // 8)
-    return _KEEP_BYTES
+    return max(_KEEP_BYTES, _free(device) // 8) if device.type == "cuda" else _KEEP_BYTES
+
+
+def _free(device: torch.device) -> int:
+    """Return what is free on a GPU, what torch holds in reserve included."""
+    reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + reserve
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import functools
 import inspect
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,6 +25,9 @@ _HOOKS = (
     "_backward_hooks",
     "_backward_pre_hooks",
 )
+
+# How deep a function is searched for the modules that it runs.
+_DEPTH = 5
 
 
 class Model:
@@ -68,7 +72,7 @@ class Model:
             else getattr(bound, "__name__", type(bound).__name__)
         )
         # A function that runs a module is held as still as the module itself would be.
-        self._roots = [beneath] if self.module is not None else _modules_within(bound)
+        self._roots = [beneath] if self.module is not None else _modules_within(model)
         lazy = [n for root in self._roots for n, p in root.named_parameters() if is_lazy(p)]
         if lazy:
             raise InputError(
@@ -82,6 +86,14 @@ class Model:
                     "normalises every batch by itself, so that a row's prediction depends on the "
                     "rows beside it, and has no explanation of its own"
                 )
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Return every parameter once, but for those made in inference mode.
+
+        Those never require gradients, and may not be asked to.
+        """
+        found = dict.fromkeys(p for root in self._roots for p in root.parameters())
+        return [p for p in found if not p.is_inference()]
 
     def _modules(self) -> list[nn.Module]:
         return list(dict.fromkeys(m for root in self._roots for m in root.modules()))
@@ -135,9 +147,7 @@ class Model:
         `requires_grad`, buffers and hooks are put back, also when an exception passes through.
         """
         modules = self._modules()
-        parameters = list(dict.fromkeys(p for root in self._roots for p in root.parameters()))
-        # Those made in inference mode never require gradients, and may not be asked to.
-        parameters = [p for p in parameters if not p.is_inference()]
+        parameters = self.parameters()
         training = [m.training for m in modules]
         wanted = [p.requires_grad for p in parameters]
         buffers = [(m, {k: (b, _saved(b)) for k, b in m._buffers.items()}) for m in modules]
@@ -175,17 +185,45 @@ class Model:
 
 
 def _modules_within(call: Callable[..., Any]) -> list[nn.Module]:
-    """Return the modules that a function runs: its object's, its closure's, and globals by name."""
-    function = inspect.unwrap(call)
-    held: list[Any] = [getattr(function, "__self__", None)]
-    function = getattr(function, "__func__", function)
-    code = getattr(function, "__code__", None)
-    if code is not None:
+    """Return the modules that a function may run, as far as they can be seen.
+
+    In its closure, defaults, bound arguments, the globals that it names, the object that it belongs
+    to, and what those hold, a few levels deep.
+    """
+    found: list[nn.Module] = []
+    level: list[Any] = [call]
+    seen: set[int] = set()
+    for _ in range(_DEPTH):
+        held: list[Any] = []
+        for thing in level:
+            one = getattr(thing, "_orig_mod", thing)
+            if id(one) in seen or isinstance(one, (type, types.ModuleType, Tensor, str)):
+                continue
+            seen.add(id(one))
+            if isinstance(one, nn.Module):
+                found.append(one)
+            else:
+                held += _held(one)
+        level = held
+    return found
+
+
+def _held(one: Any) -> list[Any]:
+    """Return what a function, a container or an object holds."""
+    if isinstance(one, functools.partial):
+        return [one.func, *one.args, *one.keywords.values()]
+    if inspect.ismethod(one):
+        return [one.__self__, one.__func__]
+    if inspect.isfunction(one):
+        function = inspect.unwrap(one)
         cells = inspect.getclosurevars(function)
-        held += [*cells.nonlocals.values(), *cells.globals.values()]
-        held += getattr(function, "__defaults__", None) or ()
-    beneath = (getattr(one, "_orig_mod", one) for one in held)
-    return [one for one in beneath if isinstance(one, nn.Module)]
+        defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+        return [*cells.nonlocals.values(), *cells.globals.values(), *defaults]
+    if isinstance(one, dict):
+        return list(one.values())
+    if isinstance(one, (list, tuple, set)):
+        return list(one)
+    return list(vars(one).values()) if hasattr(one, "__dict__") else []
 
 
 _Saved = tuple[int | None, Tensor]

@@ -58,7 +58,6 @@ class _Nodes:
         assert scores is not None
         slots = slice(self.used, self.used + len(index))
         self.gradient[slots], self.score[slots] = found, scores
-        # Slot by slot in place: a product of the whole chunk would be one more copy of it.
         weighted = found * self._difference.index_select(0, rows)[:, None]
         self.norm[slots] = norm(weighted)
         self.used += len(index)
@@ -99,6 +98,7 @@ class Bisection:
 
     def __init__(self, block: Block, tolerance: float, budget: int) -> None:
         self.block, self.tolerance, self.budget = block, tolerance, budget
+        self._most = keep_bytes(block.engine.device)
         self.difference = block.difference()
         shape = (block.n, block.targets)
         new = self.difference.new_zeros
@@ -170,7 +170,7 @@ class Bisection:
     def _fits(self, used: int, more: int) -> bool:
         """Whether so many nodes fit, old and new at once while they are copied."""
         node = self.block.targets * self.block.engine.row_bytes
-        return (2 * used + more) * node <= keep_bytes(self.block.engine.device)
+        return (2 * used + more) * node <= self._most
 
     def _paired(self, nodes: _Nodes, left: Tensor, middle: Tensor, right: Tensor) -> _Pairs:
         row, width = nodes.row[left], nodes.step[right] - nodes.step[left]

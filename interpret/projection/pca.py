@@ -35,16 +35,23 @@ def pca(features: Tensor, dimensions: int) -> tuple[Tensor, Tensor]:
             f"PCA of {n} samples x {width} features needs more than {_LARGEST} eigenvectors; "
             "project fewer samples, or a layer with fewer features"
         )
-    centred = features.double() - features.double().mean(0)
+    centred = features.double()
+    centred = centred - centred.mean(0)
+    # Squares of very large or very small numbers would leave the range of floats.
+    unit = centred.abs().max()
+    centred = centred / unit
     if width <= n:
         values, vectors = torch.linalg.eigh(centred.T @ centred)
-        directions = vectors[:, -dimensions:].flip(1)
+        loadings = vectors[:, -dimensions:].flip(1)
+        coordinates = centred @ loadings
     else:
-        # Wide data: the Gram matrix has the same spectrum, and its eigenvectors give ours.
+        # Wide data: the Gram matrix has the same spectrum, and its eigenvectors are the
+        # coordinates but for their lengths. Nothing is divided by: an eigenvalue may be zero.
         values, vectors = torch.linalg.eigh(centred @ centred.T)
-        scale = values[-dimensions:].flip(0).clamp_min(torch.finfo(values.dtype).tiny).sqrt()
-        directions = centred.T @ vectors[:, -dimensions:].flip(1) / scale
-    largest = directions.gather(0, directions.abs().argmax(0, keepdim=True))
-    directions = directions * torch.where(largest < 0, -1.0, 1.0)
+        vectors = vectors[:, -dimensions:].flip(1)
+        coordinates = vectors * values[-dimensions:].flip(0).clamp_min(0).sqrt()
+        loadings = centred.T @ vectors
+    largest = loadings.gather(0, loadings.abs().argmax(0, keepdim=True))
     values = values.clamp_min(0)
-    return centred @ directions, values[-dimensions:].flip(0) / values.sum()
+    share = values[-dimensions:].flip(0) / values.sum()
+    return coordinates * torch.where(largest < 0, -unit, unit), share
