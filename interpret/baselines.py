@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pellucid.errors import InputError, InputTypeError
-from pellucid.interpret.inputs import Inputs, check_finite, label
+from pellucid.interpret.inputs import Inputs, as_tensor, check_finite, label
 from pellucid.interpret.results.trees import is_leaf, leaves, rebuild
 
 
@@ -93,7 +93,11 @@ def _fitted(baseline: Any, path: str, leaf: Tensor, inputs: Inputs) -> Tensor:
         filled = torch.full_like(leaf[:1], float(given))
         check_finite(filled, "the baseline")
         return filled
-    tensor = _as_tensor(given, f"baseline for {label(path)}").to(leaf.dtype).to(leaf.device)
+    tensor = (
+        _as_tensor(given, f"baseline for {label(path)}", inputs.feature_names)
+        .to(leaf.dtype)
+        .to(leaf.device)
+    )
     if tensor.ndim == 0:
         tensor = tensor.expand_as(leaf[:1])
     if tensor.shape == leaf.shape[1:]:
@@ -108,7 +112,9 @@ def _fitted(baseline: Any, path: str, leaf: Tensor, inputs: Inputs) -> Tensor:
 
 
 def _mean(background: Any, path: str, leaf: Tensor, inputs: Inputs) -> Tensor:
-    samples = _as_tensor(_at(background, path, inputs), f"background for {label(path)}")
+    samples = _as_tensor(
+        _at(background, path, inputs), f"background for {label(path)}", inputs.feature_names
+    )
     if samples.ndim != leaf.ndim or samples.shape[1:] != leaf.shape[1:] or len(samples) == 0:
         raise InputError(
             f"background for {label(path)} has shape {tuple(samples.shape)}; expected some samples "
@@ -118,13 +124,21 @@ def _mean(background: Any, path: str, leaf: Tensor, inputs: Inputs) -> Tensor:
     return samples.double().mean(0, keepdim=True).to(leaf.dtype).to(leaf.device)
 
 
-def _as_tensor(value: Any, what: str) -> Tensor:
-    if hasattr(value, "to_numpy"):
-        value = value.to_numpy()
+def _as_tensor(value: Any, what: str, names: Sequence[str] | None) -> Tensor:
+    """Return an array as a tensor; the columns of a data frame in the order of the inputs'."""
+    columns = [str(name) for name in getattr(value, "columns", ())]
+    if columns and names is not None and columns != list(names):
+        missing = [name for name in names if name not in columns]
+        if missing or len(columns) != len(names):
+            raise InputError(
+                f"{what} has other columns than the inputs: "
+                + (f"{missing[0]!r} is missing" if missing else f"{len(columns)} of them")
+            )
+        value = value.iloc[:, [columns.index(name) for name in names]]
     try:
-        tensor = torch.as_tensor(value).detach()
-    except (TypeError, ValueError, RuntimeError) as error:
+        tensor = as_tensor("", value, None)
+    except InputTypeError as error:
         raise InputTypeError(f"{what} is not an array of numbers: {error}") from error
-    if tensor.is_complex():
-        raise InputTypeError(f"{what} is complex; give real numbers")
+    if not isinstance(tensor, Tensor):
+        raise InputTypeError(f"{what} is a {type(value).__name__}; give an array of numbers")
     return tensor

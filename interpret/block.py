@@ -76,6 +76,12 @@ class Block:
         elif score.index is not None:
             self.index = score.index[self.rows].to(self.engine.device)[:, None]
 
+    @property
+    def rounding(self) -> float:
+        """Relative rounding of the model's own precision, where that is less than float32's."""
+        half = [torch.finfo(d).eps for d in self._dtypes if d.is_floating_point and d.itemsize < 4]
+        return max(half, default=0.0)
+
     def difference(self) -> Tensor:
         """Return the inputs less their baselines, flattened: (rows, features)."""
         # Leaf by leaf: of several inputs one may have one baseline, another one for each row.

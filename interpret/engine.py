@@ -150,7 +150,8 @@ class Engine:
             raise ModelError(
                 f"{self.model.name} failed on the first {block.n} of the samples ({shapes}): "
                 f"{type(error).__name__}: {error}\nThe first axis of every input counts the "
-                "samples; a single sample needs one too: x[None]"
+                "samples; a single sample needs one too: x[None]. A dict is passed by name; a "
+                "model that takes one dict gets it in a tuple: ({...},)"
             ) from error
         finally:
             for parameter in told:
@@ -261,10 +262,7 @@ def _device(device: Any, model: Model, inputs: Inputs) -> torch.device:
     here = model.device
     if isinstance(device, str) and device == "auto":
         return here or next(iter(inputs.tensors().values())).device
-    try:
-        wanted = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise InputError(f"device={device!r} is not a device; use 'auto', 'cpu', 'cuda'") from error
+    wanted = usable_device(device)
     if here is not None and (
         wanted.type != here.type or (wanted.index is not None and wanted.index != here.index)
     ):
@@ -272,11 +270,20 @@ def _device(device: Any, model: Model, inputs: Inputs) -> torch.device:
             f"device={device!r}, but the model is on {here}; a model is never moved for you: call "
             f"model.to({device!r}) first, or leave device='auto'"
         )
+    return here or wanted
+
+
+def usable_device(device: Any) -> torch.device:
+    """Return a device that was named, or raise an `InputError` if it cannot be used."""
+    try:
+        wanted = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"device={device!r} is not a device; use 'auto', 'cpu', 'cuda'") from error
     try:
         torch.empty(0, device=wanted)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"device={device!r} cannot be used here: {error}") from error
-    return here or wanted
+    return wanted
 
 
 def _batch_size(batch_size: Any) -> int | None:

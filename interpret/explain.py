@@ -92,7 +92,8 @@ def explain(
         A fixed number of steps on each row's path instead; takes ``rule="midpoint"``,
         ``"gauss_legendre"`` or ``"trapezoid"``.
     budget
-        Most model evaluations for one row.
+        Most gradients on one row's path. The two ends of a fixed rule, and the pass that finds the
+        predicted class, come on top.
     feature_names, class_names, sample_ids
         Names for what is shown. A data frame brings its own feature names.
     display
@@ -198,6 +199,7 @@ def explain(
         "target": _spoken(target),
         "method": "auto: the model has gradients" if method == "auto" else method,
         "promise": chosen.promise,
+        "carried": _carried(batch),
     }
     provenance = Provenance(model=adapted.name, device=_device_name(engine.device), seed=int(seed))
     cost = Cost(engine.count.forward, engine.count.backward, time.perf_counter() - started)
@@ -373,6 +375,15 @@ def _array(tensor: Tensor) -> np.ndarray:
     tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
     copied: np.ndarray = tensor.numpy().copy()
     return copied
+
+
+def _carried(batch: Inputs) -> str | None:
+    """Name the inputs that stay what they are, at the baseline too, and get no attribution."""
+    there = batch.tensors(attributed=False)
+    return (
+        ", ".join(f"{path} ({leaf.dtype})".replace("torch.", "") for path, leaf in there.items())
+        or None
+    )
 
 
 def _spoken(target: Any) -> str:

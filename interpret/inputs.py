@@ -103,7 +103,7 @@ def read_inputs(
         If there is nothing that a gradient can be taken of.
     """
     names = _column_names(inputs)
-    tree = rebuild(_plain(inputs), lambda path, leaf: _tensor(path, leaf, dtype))
+    tree = rebuild(_plain(inputs), lambda path, leaf: as_tensor(path, leaf, dtype))
     found = {path: leaf for path, leaf in leaves(tree) if has_samples(leaf)}
     if not found:
         raise InputTypeError(
@@ -190,7 +190,7 @@ def _is_numbers(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _tensor(path: str, leaf: Any, dtype: torch.dtype | None) -> Any:
+def as_tensor(path: str, leaf: Any, dtype: torch.dtype | None) -> Any:
     """Return a leaf as a tensor of the model's dtype; a constant stays what it is."""
     if leaf is None or isinstance(leaf, (bool, int, float, str)):
         return leaf

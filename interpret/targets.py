@@ -207,8 +207,7 @@ class Score(Scoring):
         if self._are_probabilities(example):
             return "probability"
         # Only who speaks of classes tells us that these numbers are logits.
-        classifies = self.class_names is not None or self.predicted
-        return "logit" if classifies else "output"
+        return "logit" if self.class_names is not None else "output"
 
     def _are_probabilities(self, output: Tensor) -> bool:
         if self.squashed or self.binary or self.classes == 1:

@@ -20,7 +20,7 @@ from plotly.offline import get_plotlyjs
 
 from pellucid.errors import InputError, InputTypeError
 from pellucid.files import write_whole
-from pellucid.interpret.results import Result
+from pellucid.interpret.results import Explanation, Result
 from pellucid.viz import tables
 from pellucid.viz.choose import figure
 from pellucid.viz.theme import CONFIG, provenance, theme_of
@@ -140,6 +140,12 @@ class _Page:
             return "\n".join(f"<p>{html.escape(part)}</p>" for part in paragraphs if part)
         if isinstance(item, go.Figure):
             return self._figure(item, "")
+        if isinstance(item, Explanation) and len(item.paths) > 1:
+            # One figure for each input, under its name.
+            return "\n".join(
+                f"<h3>Input {html.escape(path)}</h3>\n{self._item(item.select(path))}"
+                for path in item.paths
+            )
         if isinstance(item, Result):
             return self._figure(figure(item, theme=self.theme), _details(item))
         raise InputTypeError(

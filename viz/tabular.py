@@ -243,7 +243,9 @@ def waterfall(
             "be added up; viz.bar draws them one by one"
         )
     residual = end - start - float(row.values.sum())
-    name = "not accounted for (residual)"
+    # Of several inputs this is one: what the others contributed is no fault of its values.
+    chosen = "input" in explanation.settings
+    name = "other inputs, and residual" if chosen else "not accounted for (residual)"
     steps = [*row.steps, (name, name, residual, float("nan"))]
     sizes = np.array([value for _, _, value, _ in steps])
     levels = start + np.concatenate([[0.0], np.cumsum(sizes)])

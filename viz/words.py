@@ -6,14 +6,14 @@ import numpy as np
 
 from pellucid.errors import InputError
 from pellucid.interpret.results import Explanation
-from pellucid.interpret.results.trees import is_leaf, leaves
+from pellucid.interpret.results.trees import is_leaf
 from pellucid.viz.theme import escape, expect, number, percent, shorten
 
 
 def single(explanation: Explanation, function: str) -> Explanation:
     """Return an explanation of one input and one target; raise for any other."""
     expect(explanation, Explanation, function)
-    paths = [path for path, array in leaves(explanation.values) if array is not None]
+    paths = explanation.paths
     if len(paths) > 1:
         raise InputError(
             f"the explanation is of {len(paths)} inputs ({', '.join(map(repr, paths))}), and "
@@ -98,6 +98,8 @@ def method(explanation: Explanation) -> str:
     baseline, promise = (explanation.settings.get(key) for key in ("baseline", "promise"))
     if baseline is not None:
         said += f", baseline: {shorten(baseline, 60)}"
+    if explanation.settings.get("carried"):
+        said += f"; carried along, not attributed: {shorten(explanation.settings['carried'], 60)}"
     if explanation.error is None and promise is not None:
         said += f" ({shorten(promise, 120)})"
     return said

@@ -205,7 +205,11 @@ class Bisection:
         squares = torch.zeros_like(self.error).index_add_(0, pairs.row, pairs.square)
         fourths = torch.zeros_like(self.error).index_add_(0, pairs.row, pairs.square**2)
         self.error[rows], self.scale[rows] = relative_error(
-            squares[rows], fourths[rows], self.values[rows], variation[rows]
+            squares[rows],
+            fourths[rows],
+            self.values[rows],
+            variation[rows],
+            self.block.rounding,
         )
 
     def _choose(self, pairs: _Pairs, spent: Tensor) -> Tensor:

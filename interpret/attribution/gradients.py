@@ -10,7 +10,7 @@ from pellucid.interpret.points import Kept, Rows
 @method(
     baseline=False,
     complete=False,
-    cost="1 forward and 1 backward pass",
+    cost="1 forward and 1 backward pass (1 forward more for the predicted class)",
     promise="exact to rounding, and local: the slope at this input, not what the input contributed",
     paper="Simonyan et al. 2014, https://arxiv.org/abs/1312.6034",
     points=lambda _: 1,
@@ -26,7 +26,7 @@ def saliency(block: Block, *, absolute: bool = False) -> Attribution:
 @method(
     baseline=False,
     complete=False,
-    cost="1 forward and 1 backward pass",
+    cost="1 forward and 1 backward pass (1 forward more for the predicted class)",
     promise="exact to rounding; adds up to the prediction for piecewise linear models without bias",
     paper="Shrikumar et al. 2016, https://arxiv.org/abs/1605.01713",
     points=lambda _: 1,

@@ -22,6 +22,9 @@ from pellucid.interpret.points import Kept, Path
 
 TOLERANCE = 0.01
 BUDGET = 500
+# With 2 steps the estimate would cover the true error of a ReLU network for two rows in three, with
+# 5 for nine in ten, with 12 for at least 97 in a hundred.
+_ENOUGH = 10
 
 
 def gauss_legendre(steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -82,6 +85,12 @@ def integrated_gradients(
             raise InputError(
                 f"tolerance={tolerance!r}; give a relative error between 0 and 1, such as 0.01"
             )
+        if tolerance <= block.rounding:
+            raise InputError(
+                f"tolerance={tolerance!r} is finer than the model computes: in half precision each "
+                f"number is rounded by {block.rounding:.2g}; give a larger tolerance, or explain "
+                "model.float()"
+            )
         if not is_whole(budget) or budget < 5:
             raise InputError(
                 f"budget={budget!r}; integrated gradients to a tolerance needs at least 5 "
@@ -111,8 +120,8 @@ def _fixed(block: Block, steps: int, rule: str) -> Attribution:
     ends = Kept()
     block.values(Path.between(0.0, 1.0, count=block.n, device=nodes.device), ends)
     baseline_prediction, prediction = ends.scores.reshape(block.n, 2, -1).unbind(1)
-    # A single node says nothing of what lies between.
-    error, scale = integral.error() if steps > 1 else (None, None)
+    # A few nodes say too little of what lies between them.
+    error, scale = integral.error() if steps >= _ENOUGH else (None, None)
     settings = {"steps": steps, "rule": rule}
     return Attribution(integral.values, prediction, baseline_prediction, error, settings, scale)
 
@@ -128,6 +137,7 @@ class _Integral:
         self._reach = width.clone()
         for end, unseen in ((0, nodes[0]), (-1, 1 - nodes[-1])):
             self._reach[end] *= (1 + 4 * (unseen / width[end]) ** 3).sqrt()
+        self._rounding = block.rounding
         shape = (block.n, block.targets)
         self.values = difference.new_zeros(*shape, block.features)
         self._variation = difference.new_zeros(shape, dtype=torch.float64)
@@ -157,4 +167,6 @@ class _Integral:
 
     def error(self) -> tuple[Tensor, Tensor]:
         """Return the estimated relative L2 error of each row and target, and its scale."""
-        return relative_error(self._squares, self._fourths, self.values, self._variation)
+        return relative_error(
+            self._squares, self._fourths, self.values, self._variation, self._rounding
+        )

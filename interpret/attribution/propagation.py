@@ -19,7 +19,7 @@ from pellucid.interpret.targets import Score
 @method(
     baseline=True,
     complete=True,
-    cost="2 forward passes and 1 backward, with hooks",
+    cost="4 forward passes and 2 backward, with hooks",
     promise="complete only where Captum has a rule for every non-linear module: the residual tells",
     paper="Shrikumar et al. 2017, https://arxiv.org/abs/1704.02685; computed by Captum",
     points=lambda _: 3,

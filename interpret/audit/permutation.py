@@ -13,7 +13,7 @@ from torch import Tensor
 from pellucid.errors import InputError, InputTypeError, ModelError
 from pellucid.interpret.block import Block
 from pellucid.interpret.engine import Engine
-from pellucid.interpret.inputs import read_inputs
+from pellucid.interpret.inputs import is_whole, read_inputs
 from pellucid.interpret.models import Model
 from pellucid.interpret.points import Kept, Leaves, Rows
 from pellucid.interpret.results import Importance, Provenance
@@ -73,11 +73,20 @@ def importance(
     ModelError
         If the model fails on the features, or its output does not fit the truth.
     """
-    if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 2:
+    if not is_whole(seed) or not 0 <= seed < 2**63:
+        raise InputError(f"seed={seed!r}; give a whole number from 0")
+    if not is_whole(repeats) or repeats < 2:
         raise InputError(f"repeats={repeats!r}; a standard error needs at least 2")
     if metric not in ("auto", *_METRICS):
         raise InputError(f"metric={metric!r} is not known; use 'auto', {', '.join(_METRICS)}")
     function, classes = _predictor(model, X)
+    if metric == "log_loss" and classes is not None and not hasattr(model, "predict_proba"):
+        raise InputError(
+            f"metric='log_loss' needs probabilities, and {type(model).__name__} has no "
+            "predict_proba; use metric='accuracy'"
+        )
+    if metric == "auto" and function is not model and classes is None:
+        metric = "r2"  # an estimator that predicts, and knows no classes, predicts numbers
     adapted = Model(function)
     batch = read_inputs(X, attribute=None, dtype=adapted.dtype, differentiable=False)
     found = list(batch.tensors().values())
@@ -89,11 +98,13 @@ def importance(
     table = found[0]
     names = _feature_names(feature_names, batch.feature_names, table.shape[1])
     truth = _truth(y, len(table), classes)
+    if len(table) < 2:
+        raise InputError(
+            "importance needs at least 2 samples: with one there is nothing to shuffle"
+        )
+    draw = torch.Generator("cpu").manual_seed(int(seed))
     order = torch.stack(
-        [
-            torch.randperm(len(table), generator=torch.Generator().manual_seed(seed + repeat))
-            for repeat in range(repeats)
-        ]
+        [torch.randperm(len(table), generator=draw, device="cpu") for _ in range(repeats)]
     )
     with Engine(
         adapted, batch, device=device, batch_size=batch_size, seed=seed, progress=progress
@@ -109,6 +120,11 @@ def importance(
             points = _Shuffled(whole, order[:, block.rows], block.rows.start)
             block.values(points, _Sums(shuffled, block.n))
     shuffled = shuffled.reshape(repeats, -1).T
+    if not bool(torch.isfinite(reference).all() and torch.isfinite(shuffled).all()):
+        raise ModelError(
+            "the model returns NaN or infinite values for some of the samples, or when a feature "
+            "is shuffled among them; mend it, or drop those samples"
+        )
     used = loss.metric
     before, after = reference / len(table), shuffled / len(table)
     if used == "r2":
@@ -181,7 +197,10 @@ class _Loss(Scoring):
 
     def __call__(self, output: Any, index: Tensor | None) -> Tensor:
         assert index is not None
-        return self._function(output.double(), index)
+        losses = self._function(output.double(), index)
+        # A comparison turns NaN into a wrong answer; it is to stay NaN.
+        finite = torch.isfinite(output.reshape(len(output), -1)).all(1, keepdim=True)
+        return torch.where(finite, losses, torch.nan)
 
 
 def _choose_loss(engine: Engine, output: Any, truth: Tensor, metric: str) -> _Loss:
@@ -254,13 +273,17 @@ def _predictor(model: Any, X: Any) -> tuple[Callable[..., Any], np.ndarray | Non
 
     def predict(rows: Tensor) -> Tensor:
         if hasattr(model, "predict_proba"):
-            return torch.as_tensor(np.asarray(model.predict_proba(features(rows)), dtype=float))
+            return _like(rows, model.predict_proba(features(rows)))
         found = np.asarray(model.predict(features(rows)))
         if classes is not None:
-            return torch.as_tensor((found[:, None] == np.asarray(classes)[None]).astype(float))
-        return torch.as_tensor(found.astype(float))
+            return _like(rows, found[:, None] == np.asarray(classes)[None])
+        return _like(rows, found)
 
     return predict, None if classes is None else np.asarray(classes)
+
+
+def _like(rows: Tensor, found: Any) -> Tensor:
+    return torch.as_tensor(np.asarray(found, dtype=float), device=rows.device)
 
 
 def _truth(y: Any, samples: int, classes: np.ndarray | None) -> Tensor:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from pellucid.errors import InputError, InputTypeError
-from pellucid.interpret.engine import Engine
-from pellucid.interpret.inputs import check_finite, read_inputs
+from pellucid.interpret.engine import Engine, usable_device
+from pellucid.interpret.inputs import check_finite, is_real, is_whole, read_inputs
 from pellucid.interpret.models import Model
 from pellucid.interpret.points import Kept, Rows
 from pellucid.interpret.projection.pca import pca
@@ -84,9 +84,11 @@ def project(
         raise InputError(f"method={method!r} is not known; use 'auto', 'pca' or 'umap'")
     if dimensions not in (2, 3):
         raise InputError(f"dimensions={dimensions!r}; a map has 2 or 3")
-    if isinstance(neighbors, bool) or not isinstance(neighbors, int) or neighbors < 2:
+    if not is_whole(neighbors) or neighbors < 2:
         raise InputError(f"neighbors={neighbors!r}; give a whole number from 2")
-    if not 0 <= min_dist <= 1:
+    if not is_whole(seed) or not 0 <= seed < 2**32:
+        raise InputError(f"seed={seed!r}; give a whole number from 0 to 2**32 - 1")
+    if not is_real(min_dist) or not 0 <= min_dist <= 1:
         raise InputError(f"min_dist={min_dist!r}; give a number from 0 to 1")
     name, where = "features", "input"
     if isinstance(features_or_model, torch.nn.Module):
@@ -104,10 +106,12 @@ def project(
             raise InputTypeError(f"features are one array, not {len(found)}")
         features = found[0].reshape(batch.samples, -1)
         if not isinstance(device, str) or device != "auto":
-            features = features.to(device)
+            features = features.to(usable_device(device))
     n = len(features)
     if n < 4:
-        raise InputError(f"a map of {n} {'sample' if n == 1 else 'samples'} says nothing; give 4")
+        raise InputError(
+            f"a map of {n} {'sample' if n == 1 else 'samples'} says nothing; give at least 4"
+        )
     chosen = ("umap" if n >= 50 else "pca") if method == "auto" else method
     if chosen == "umap" and n <= neighbors:
         raise InputError(
@@ -125,7 +129,7 @@ def project(
         found_map, ratio = pca(features, dimensions)
         coordinates, share = found_map.float(), ratio.cpu().numpy()
     else:
-        coordinates = _umap(features, dimensions, neighbors, min_dist, seed)
+        coordinates = _umap(features.float(), dimensions, int(neighbors), min_dist, int(seed))
         settings |= {"neighbors": neighbors, "min_dist": min_dist, "backend": "umap-learn"}
     # The measures are defined for fewer neighbours than half of the samples.
     compared = min(neighbors, (n - 1) // 2)
@@ -233,7 +237,7 @@ def _labels(
 def _ids(sample_ids: Sequence[Any] | np.ndarray | None, n: int) -> np.ndarray:
     if sample_ids is None:
         return np.arange(n)
-    ids = np.asarray(sample_ids)
+    ids = np.array(sample_ids)  # a copy: what is the caller's may change
     if ids.shape != (n,):
         raise InputError(f"sample_ids have shape {ids.shape}; expected one for each of {n} samples")
     return ids if ids.dtype.kind in "iu" else ids.astype(str)
@@ -243,7 +247,7 @@ def _pictures(display: Any, n: int) -> np.ndarray | None:
     """Return pictures as (samples, rows, columns) or (samples, rows, columns, 3)."""
     if display is None:
         return None
-    pictures = np.asarray(display.detach().cpu() if isinstance(display, Tensor) else display)
+    pictures = np.array(display.detach().cpu() if isinstance(display, Tensor) else display)
     if pictures.ndim == 4 and pictures.shape[1] in (1, 3) and pictures.shape[3] not in (1, 3):
         pictures = pictures.transpose(0, 2, 3, 1)
     if pictures.ndim == 4 and pictures.shape[3] == 1:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from pellucid.errors import InputError
-from pellucid.interpret.results.base import Result, format_table, screen
+from pellucid.interpret.results.base import Result, format_table, screen, shorten
 from pellucid.interpret.results.storage import storable
 from pellucid.interpret.results.trees import Tree, is_leaf, leaves
 
@@ -198,6 +198,11 @@ class Explanation(Result):
         )
 
     @property
+    def paths(self) -> tuple[str, ...]:
+        """Paths of the inputs that have values; ``""`` where there is one bare input."""
+        return tuple(path for path, array in leaves(self.values) if array is not None)
+
+    @property
     def targeted(self) -> bool:
         """Whether `values` have a target axis."""
         return self.prediction is not None and self.prediction.ndim == 2
@@ -336,6 +341,10 @@ class Explanation(Result):
         baseline = self.settings.get("baseline")
         if isinstance(baseline, str):
             lines.append(f"  baseline: {baseline}")
+        if self.settings.get("carried"):
+            lines.append(
+                shorten(f"  carried along, not attributed: {self.settings['carried']}", 100)
+            )
         lines += self._trust_lines()
         if self.cost is not None:
             lines.append(

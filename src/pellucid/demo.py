@@ -95,10 +95,16 @@ def demo(
     import pellucid as pl
 
     # Training must not disturb the caller's random state, nor depend on it.
+    threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        digits = _train_digits(tell)
-        cancer = _train_breast_cancer(tell)
+        # On models as small as these, threads wait for each other more than they help.
+        torch.set_num_threads(1)
+        try:
+            digits = _train_digits(tell)
+            cancer = _train_breast_cancer(tell)
+        finally:
+            torch.set_num_threads(threads)
 
     results: dict[str, Result] = {}
     saved: list[Path] = []

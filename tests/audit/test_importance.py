@@ -51,8 +51,9 @@ def test_the_shuffles_are_real_shuffles_by_brute_force():
     y = x @ [1.0, -2.0, 0.5]
     model = linear([1.0, -2.0, 0.4])
     found = pl.importance(model, x, y, metric="mean_squared_error", repeats=4, seed=7)
+    draw = torch.Generator().manual_seed(7)
     for repeat in range(4):
-        order = torch.randperm(50, generator=torch.Generator().manual_seed(7 + repeat)).numpy()
+        order = torch.randperm(50, generator=draw).numpy()
         for feature in range(3):
             shuffled = x.copy()
             shuffled[:, feature] = x[order, feature]
@@ -156,3 +157,29 @@ def test_a_model_that_fails_says_so_with_its_own_words():
 
     with pytest.raises(ModelError, match="the cat is on the keyboard"):
         pl.importance(broken, X, X.sum(1))
+
+
+def test_another_seed_draws_other_shuffles():
+    x = np.random.default_rng(6).normal(size=(60, 2))
+    one, other = (pl.importance(linear([1.0, 1.0]), x, x.sum(1), seed=s).repeats for s in (0, 1))
+    assert not np.isin(one, other).any()
+
+
+def test_a_regressor_on_zeros_and_ones_is_not_taken_for_a_classifier():
+    x = np.random.default_rng(7).normal(size=(200, 2))
+    y = (x[:, 0] > 0).astype(int)
+    line = LinearRegression().fit(x, y)
+    found = pl.importance(line, x, y, repeats=2)
+    assert found.metric == "r2"
+    assert found.reference == pytest.approx(line.score(x, y))
+    with pytest.raises(PellucidError, match="predict_proba"):
+        pl.importance(RidgeClassifier().fit(x, y), x, y, metric="log_loss")
+
+
+def test_a_model_that_is_nan_on_some_rows_is_no_wrong_answer():
+    def sometimes(rows):
+        return torch.where(rows[:, :1] > 1, torch.nan, rows)
+
+    x = np.random.default_rng(8).normal(size=(200, 2))
+    with pytest.raises(ModelError, match="NaN"):
+        pl.importance(sometimes, x, (x[:, 1] > x[:, 0]).astype(int))

@@ -356,7 +356,7 @@ def test_predicted_class_is_the_one_with_the_highest_score(method, device):
     found = pl.explain(case.model, x, method=method)
     assert found.target.tolist() == best.tolist()
     assert_close(found, pl.explain(case.model, x, method=method, target=best))
-    assert found.units == "logit"
+    assert found.units == "output"
 
 
 @every_method

@@ -140,7 +140,7 @@ def one_number(function):
     return lambda x: function(x).sum(1)
 
 
-@pytest.mark.parametrize("options", [{}, {"steps": 8}])
+@pytest.mark.parametrize("options", [{}, {"steps": 12}])
 def test_input_equal_to_its_baseline_gets_zeros_without_error(options, device):
     x = torch.randn(4, 6, device=device)
     x[2] = 0.5
@@ -151,7 +151,7 @@ def test_input_equal_to_its_baseline_gets_zeros_without_error(options, device):
     assert found.values[[0, 1, 3]].all()
 
 
-@pytest.mark.parametrize("options", [{}, {"steps": 8}])
+@pytest.mark.parametrize("options", [{}, {"steps": 12}])
 def test_model_that_is_flat_along_the_path_gets_zeros_without_error(options, device):
     x = torch.rand(3, 2, device=device) + 1
     found = pl.explain(one_number(lambda x: (-x).relu()), x, **options)
@@ -268,7 +268,7 @@ def test_each_of_several_inputs_may_have_its_own_kind_of_baseline(device):
     np.testing.assert_allclose(found.values[1], 2 * (b - b.flip(0)).cpu().numpy(), atol=1e-6)
 
 
-@pytest.mark.parametrize("options", [{}, {"steps": 9}])
+@pytest.mark.parametrize("options", [{}, {"steps": 12}])
 @pytest.mark.parametrize("scale", [1e-30, 1e-22, 1e22])
 def test_scale_of_the_output_does_not_hide_the_error(options, scale, device):
     """Squares of such numbers do not fit into float32."""
