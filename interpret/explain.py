@@ -227,7 +227,7 @@ class _Part:
     @classmethod
     def of(cls, found: Attribution, block: Block) -> _Part:
         """Return a block's attribution, on the CPU."""
-        here = {
+        here: dict[str, Any] = {
             field.name: value.detach().cpu() if isinstance(value, Tensor) else value
             for field in fields(found)
             for value in [getattr(found, field.name)]

@@ -40,12 +40,20 @@ def run(net, x):
 
 def in_a_list(net):
     nets = [net]
-    return lambda x: nets[0](x)
+
+    def call(x):
+        return nets[0](x)
+
+    return call
 
 
 def in_an_object(net):
     held = Holder(net)
-    return lambda x: held.net(x)
+
+    def call(x):
+        return held.net(x)
+
+    return call
 
 
 def as_a_default(net):
