@@ -184,7 +184,8 @@ def demo(
         f"{ranking.values[best[0]]:.3f} ± {ranking.standard_error[best[0]]:.3f} of log loss "
         f"({ranking.reference:.3f} before); then on {ranking.feature_names[best[1]]}.",
         f"The map keeps {layer.preservation.mean():.0%} of each digit's {layer.neighbors} nearest "
-        f"neighbours; least of digit {layer.sample_ids[lowest]}: {layer.preservation[lowest]:.0%}.",
+        f"neighbours; the fewest of sample {layer.sample_ids[lowest]}: "
+        f"{layer.preservation[lowest]:.0%}.",
     ]
     report = pl.report(
         {
