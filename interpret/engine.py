@@ -246,11 +246,6 @@ class Engine:
         """Ask the work to end at the next chunk."""
         self._stop = True
 
-    @property
-    def stopped(self) -> bool:
-        """Whether the work was asked to end."""
-        return self._stop
-
 
 def _watched() -> bool:
     """Whether somebody sees a progress bar: on a terminal, or in a notebook."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from pellucid.interpret.results.trees import rebuild
 if TYPE_CHECKING:
     import pandas as pd
 
-R = TypeVar("R", bound="Result")
 _RECORDED = ("pellucid", "numpy", "torch", "captum", "scikit-learn", "umap-learn")
 
 
