@@ -36,6 +36,18 @@ class Cost:
     seconds: float
 
 
+# Fields that are a dict from place to what it has, where there are several places.
+_BY_PLACE = (
+    "values",
+    "baseline",
+    "baseline_prediction",
+    "error",
+    "residual",
+    "standard_error",
+    "path",
+)
+
+
 @storable
 @dataclass(frozen=True, repr=False, eq=False, kw_only=True)
 class Explanation(Result):
@@ -44,7 +56,9 @@ class Explanation(Result):
     What the method cannot say is None, never zero. With several inputs, `values`, `inputs`,
     `baseline` and `axes` have the structure of the inputs, with None for those that were carried
     along. With several targets, a target axis follows the sample axis of `values`, `prediction`,
-    `baseline_prediction`, `error` and `residual`.
+    `baseline_prediction`, `error` and `residual`. With several places (`at` is a tuple), `values`,
+    `baseline`, `baseline_prediction`, `error`, `residual`, `standard_error`, `axes` and `path` are
+    dicts from place to what each of them has.
 
     Attributes
     ----------
@@ -56,8 +70,9 @@ class Explanation(Result):
         What was explained, and what it was compared with (one row that all samples share, or one
         row for each).
     target
-        The class index explained in each row, shape (samples,) or (targets,) with a target axis;
-        None for a regression or a function of the output.
+        The class index explained in each row, shape (samples,), or (targets,) with a target axis,
+        or (samples, targets) where each row has its own, as generated tokens do; None for a
+        regression or a function of the output.
     prediction, baseline_prediction
         The score that is explained, at the input and at the baseline.
     error
@@ -74,7 +89,8 @@ class Explanation(Result):
     feature_names, class_names, sample_ids
         Names for the feature axis, the classes and the samples.
     at
-        Where in the model the values are: ``"input"``.
+        Where in the model the values are: ``"input"``, or the name of a layer; a tuple of these
+        with several places.
     axes
         What each axis of `values` is: sample, target, channel, row, column, feature, ...
     units
@@ -83,6 +99,19 @@ class Explanation(Result):
         Named groups of features: for each name the boolean mask over one sample's values.
     display
         What to show in place of the inputs (the picture before normalisation).
+    tokens
+        The text of each input token, shape (samples, tokens); empty for padding, which is never
+        attributed.
+    words
+        Which word each token belongs to, shape (samples, tokens); -1 for none (padding, and the
+        special tokens).
+    target_names
+        The text of each target where every row has its own, shape (samples, targets): the generated
+        tokens.
+    path
+        The nodes at which a path was evaluated, each array of shape (samples, nodes) and padded
+        with NaN: ``"step"`` (0 is the baseline, 1 the input), ``"score"``, and ``"norm"``, that of
+        gradient x difference. None where there was no path, or several targets.
     """
 
     values: Tree
@@ -91,19 +120,23 @@ class Explanation(Result):
     baseline: Tree = None
     target: np.ndarray | None = None
     prediction: np.ndarray | None = None
-    baseline_prediction: np.ndarray | None = None
-    error: np.ndarray | None = None
-    residual: np.ndarray | None = None
+    baseline_prediction: Tree = None
+    error: Tree = None
+    residual: Tree = None
     standard_error: Tree = None
     cost: Cost | None = None
     feature_names: tuple[str, ...] | None = None
     class_names: tuple[str, ...] | None = None
     sample_ids: np.ndarray | None = None
-    at: str = "input"
+    at: str | tuple[str, ...] = "input"
     axes: Tree = None
     units: str = "output"
     groups: dict[str, np.ndarray] | None = None
     display: np.ndarray | None = None
+    tokens: np.ndarray | None = None
+    words: np.ndarray | None = None
+    target_names: np.ndarray | None = None
+    path: dict[str, Any] | None = None
 
     _sampled: ClassVar[tuple[str, ...]] = (
         "values",
@@ -116,6 +149,10 @@ class Explanation(Result):
         "standard_error",
         "sample_ids",
         "display",
+        "tokens",
+        "words",
+        "target_names",
+        "path",
     )
 
     def __post_init__(self) -> None:
@@ -145,7 +182,7 @@ class Explanation(Result):
     # -- structure ---------------------------------------------------------------------------
 
     def _sampled_fields(self) -> tuple[str, ...]:
-        per_row = self.target is not None and not self.targeted
+        per_row = self.target is not None and (not self.targeted or self.target.ndim == 2)
         return (*self._sampled, "target") if per_row else self._sampled
 
     def _samples(self) -> int:
@@ -171,15 +208,23 @@ class Explanation(Result):
         )
 
     def select(self, path: str) -> Explanation:
-        """Return the explanation of one of several inputs, as if it were the only one.
+        """Return the explanation of one of several inputs or places, as if it were the only one.
 
         Parameters
         ----------
         path
-            The input's name or position: ``"image"``, ``"0"``, ``"0.mask"``.
+            The input's name or position: ``"image"``, ``"0"``, ``"0.mask"``; or the place's name:
+            ``"layer3.1"``.
+
+        Raises
+        ------
+        InputError
+            If there is none of this name.
         """
         from dataclasses import replace
 
+        if isinstance(self.at, tuple):
+            return self._select_place(path)
         known = {p: a for p, a in leaves(self.values) if a is not None}
         if path not in known:
             raise InputError(f"there is no attributed input {path!r}; there are {list(known)}")
@@ -190,11 +235,33 @@ class Explanation(Result):
         return replace(
             self,
             values=known[path],
-            inputs=one(self.inputs),
+            inputs=one(self.inputs) if self.at == "input" else self.inputs,
             baseline=one(self.baseline),
             standard_error=one(self.standard_error),
             axes=self._axes_of(path),
             settings={**self.settings, "input": path},
+        )
+
+    def _select_place(self, place: str) -> Explanation:
+        from dataclasses import replace
+
+        if place not in self.at:
+            raise InputError(f"there is no place {place!r}; there are {list(self.at)}")
+
+        def one(by_place: Tree) -> Any:
+            return by_place.get(place) if isinstance(by_place, dict) else by_place
+
+        axes = self.axes or {}
+        within = {
+            key.removeprefix(place).removeprefix("."): found
+            for key, found in axes.items()
+            if key == place or key.startswith(f"{place}.")
+        }
+        return replace(
+            self,
+            **{name: one(getattr(self, name)) for name in _BY_PLACE},
+            axes=within[""] if set(within) == {""} else within,
+            at=place,
         )
 
     @property
@@ -208,8 +275,11 @@ class Explanation(Result):
         return self.prediction is not None and self.prediction.ndim == 2
 
     def target_name(self, sample: int = 0) -> str:
-        """Return the name of the class that is explained in a row; empty for a regression."""
-        if self.target is None:
+        """Return the name of the class that is explained in a row; empty for a regression.
+
+        With a target axis, of the target at that position.
+        """
+        if self.target is None or self.target.ndim != 1:
             return ""
         index = int(self.target[sample])
         if self.class_names is not None and 0 <= index < len(self.class_names):
@@ -231,7 +301,8 @@ class Explanation(Result):
 
         frames = []
         many = not is_leaf(self.values)
-        inputs = dict(leaves(self.inputs)) if self.inputs is not None else {}
+        # A layer's values stand beside no input.
+        inputs = dict(leaves(self.inputs)) if self.at == "input" else {}
         for path, array in leaves(self.values):
             if array is None:
                 continue
@@ -244,6 +315,8 @@ class Explanation(Result):
                 columns[axis] = self._axis_labels(axis)[index] if self._named(axis) else index
             columns["value"] = array.ravel()
             shown = inputs.get(path)
+            if self.tokens is not None and "token" in axes:
+                columns["text"] = self.tokens[grid[0], grid[axes.index("token")]]
             if isinstance(shown, np.ndarray) and shown.size:
                 if self.targeted:
                     shown = shown[:, None]
@@ -357,16 +430,17 @@ class Explanation(Result):
 
     def _trust_lines(self) -> list[str]:
         lines = []
-        if self.error is not None and not np.isnan(self.error).all():
-            worst, middle = np.nanmax(self.error), np.nanmedian(self.error)
+        error, residual = _flat(self.error), _flat(self.residual)
+        if error is not None and not np.isnan(error).all():
+            worst, middle = np.nanmax(error), np.nanmedian(error)
             lines.append(
                 f"  estimated relative error: median {middle:.2%}, worst {worst:.2%}"
-                + self._late(self.error)
+                + self._late(error)
             )
         elif self.error is None and self.standard_error is None:
             lines.append("  estimated error: not known for this method")
-        if self.residual is not None and self.residual.size:
-            size = np.abs(self.residual)
+        if residual is not None and residual.size:
+            size = np.abs(residual)
             lines.append(
                 f"  completeness residual: median {np.median(size):.2g}, "
                 f"worst {np.max(size):.2g} {self.units}"
@@ -411,6 +485,12 @@ class Explanation(Result):
             str(self._axis_labels(axis)[i]) if self._named(axis) else f"{axis} {i}"
             for axis, i, _ in told or zip(axes, position, sizes, strict=True)
         )
+
+
+def _flat(tree: Tree) -> np.ndarray | None:
+    """Return the numbers of all leaves, one after another; None where there are none."""
+    found = [array.ravel() for _, array in leaves(tree) if array is not None]
+    return np.concatenate(found) if found else None
 
 
 def resolve_groups(
