@@ -36,6 +36,8 @@ class Cost:
     seconds: float
 
 
+ByPlace = np.ndarray | dict[str, np.ndarray | None] | None  # a dict where there are several places
+
 # Fields that are a dict from place to what it has, where there are several places.
 _BY_PLACE = (
     "values",
@@ -120,9 +122,9 @@ class Explanation(Result):
     baseline: Tree = None
     target: np.ndarray | None = None
     prediction: np.ndarray | None = None
-    baseline_prediction: Tree = None
-    error: Tree = None
-    residual: Tree = None
+    baseline_prediction: ByPlace = None
+    error: ByPlace = None
+    residual: ByPlace = None
     standard_error: Tree = None
     cost: Cost | None = None
     feature_names: tuple[str, ...] | None = None
