@@ -1,6 +1,7 @@
 """Numbers: attributions, feature audits, projections, training records, and the results of each."""
 
 from pellucid.interpret.results import (
+    Comparison,
     Cost,
     Explanation,
     Importance,
@@ -14,6 +15,7 @@ from pellucid.interpret.results import (
 )
 
 __all__ = [
+    "Comparison",
     "Cost",
     "Explanation",
     "Importance",

@@ -43,12 +43,8 @@ def make_baseline(baseline: Any, inputs: Inputs, background: Any) -> tuple[dict[
         )
         made = {path: _fitted(given, path, leaf, inputs) for path, leaf in here.items()}
         return made, f"function {name}"
+    check_word(baseline)
     if isinstance(baseline, str):
-        if baseline not in ("auto", "zero", "mean"):
-            raise InputError(
-                f"baseline={baseline!r} is not known; use 'auto', 'zero', 'mean' (with "
-                "background=...), a number, an array, or a function of the inputs"
-            )
         if baseline == "mean" and background is None:
             raise InputError("baseline='mean' needs background=..., the samples to take it from")
         if baseline == "zero" or background is None:
@@ -59,6 +55,15 @@ def make_baseline(baseline: Any, inputs: Inputs, background: Any) -> tuple[dict[
         return means, f"mean of a background of {count} samples"
     made = {path: _fitted(baseline, path, leaf, inputs) for path, leaf in here.items()}
     return made, f"constant {baseline:g}" if isinstance(baseline, (int, float)) else "as given"
+
+
+def check_word(baseline: Any) -> None:
+    """Raise an `InputError` for a word that names no baseline."""
+    if isinstance(baseline, str) and baseline not in ("auto", "zero", "mean"):
+        raise InputError(
+            f"baseline={baseline!r} is not known; use 'auto', 'zero', 'mean' (with "
+            "background=...), a number, an array, or a function of the inputs"
+        )
 
 
 def far_from_data(baseline: Tensor, values: Tensor) -> float:

@@ -3,32 +3,59 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from pellucid.errors import ModelError, PellucidError
 from pellucid.interpret.memory import is_out_of_memory
+from pellucid.interpret.places import Place
 from pellucid.interpret.points import Kept, Leaves, Points, Rows, Sink
-from pellucid.interpret.targets import Scoring, describe
+from pellucid.interpret.taps import Taps
+from pellucid.interpret.targets import Scoring
 
 if TYPE_CHECKING:
     from pellucid.interpret.engine import Engine
 
+T = TypeVar("T")
 
-class Block:
-    """Some rows on the device, and the three operations that a method has.
+
+@dataclass(frozen=True)
+class Here:
+    """What is known at a place of the rows as they are, from one pass.
 
     Attributes
     ----------
-    n, targets, features
-        Rows, targets, and values in one row (all attributed inputs, flattened one after another).
-    inputs, baselines
-        One tensor for each attributed input, float32 or wider: (rows, ...), and (rows or 1, ...).
-    index
-        The class of each row and target, (rows, targets); None where there are no classes.
+    scores
+        Shape (rows, targets).
+    activation
+        What is there, one tensor for each slot: (rows, ...).
+    gradient
+        The scores' gradient there, flattened: (rows, targets, features).
+    """
+
+    scores: Tensor
+    activation: Leaves
+    gradient: Tensor
+
+
+class Block:
+    """Some rows on the device, at one place of the model, and what a method may ask there.
+
+    The block that the engine makes is at the input. `at` gives the same rows at another place: its
+    `inputs` are what a layer puts out for them, and points there take that output's place, while
+    the rest of the network runs on the rows' own inputs.
+
+    Attributes
+    ----------
+    place, places
+        Where this is, and all places that were asked for: they share passes.
+    n, targets
+        Rows, and targets.
     """
 
     def __init__(
@@ -36,51 +63,145 @@ class Block:
         engine: Engine,
         rows: slice,
         score: Scoring | None,
-        baselines: Mapping[str, Tensor],
+        baselines: Mapping[str, Tensor | None],
     ) -> None:
         self.engine, self.rows, self.score = engine, rows, score
         self.n = rows.stop - rows.start
+        self.place, self.places = engine.place, engine.places
+        self.numbers = torch.arange(rows.start, rows.stop, device=engine.device)
         device = engine.device
-        # Cast before the transfer would double the bytes of half-precision inputs; so after.
-        here = engine.inputs.tensors(attributed=True)
-        self._dtypes = tuple(leaf.dtype for leaf in here.values())
-        self.inputs: Leaves = tuple(
-            leaf[rows].to(device).to(wide(leaf.dtype)) for leaf in here.values()
-        )
-        self.baselines: Leaves = tuple(
-            (b if len(b) == 1 else b[rows]).to(device).to(wide(b.dtype))
-            for b in (baselines[path] for path in engine.paths if baselines)
-        )
+        batch = engine.inputs.tensors()
+        attributed = engine.inputs.attributed
         self._carried = {
             path: leaf[rows].to(device)
-            for path, leaf in engine.inputs.tensors(attributed=False).items()
+            for path, leaf in batch.items()
+            if path not in attributed or not leaf.is_floating_point()
         }
-        self.features = sum(leaf[0].numel() for leaf in self.inputs)
-        self.index: Tensor | None = None
-        self.targets = 1
-        if score is not None:
-            self._choose_targets(score)
+        inputs, starts, dtypes = [], [], []
+        for slot in self.place.slots:
+            leaf = batch[slot.path or ""]
+            baseline = baselines.get(slot.path or "")
+            if slot.layer is None:
+                # Cast before the transfer would double the bytes of half-precision inputs; after.
+                here = leaf[rows].to(device)
+                dtypes.append(leaf.dtype)
+                inputs.append(here.to(wide(leaf.dtype)))
+                if baseline is not None:
+                    b = baseline if len(baseline) == 1 else baseline[rows]
+                    starts.append(b.to(device).to(wide(b.dtype)))
+                continue
+            look = engine.model.layer(slot.layer)
+            ids = self._carried[slot.path or ""]
+            here = look(ids)
+            dtypes.append(here.dtype)
+            inputs.append(here.to(wide(here.dtype)))
+            if baselines:
+                start = torch.zeros_like(here)
+                if baseline is not None:
+                    b = baseline if len(baseline) == 1 else baseline[rows]
+                    start = look(b.to(device).expand_as(ids))
+                mask = engine.inputs.mask(slot.path or "")
+                if mask is not None:
+                    # Padding is nothing that the baseline could differ in.
+                    kept = mask[rows].to(device).bool()
+                    start = torch.where(kept.reshape(*kept.shape, 1), start, here)
+                starts.append(start.to(wide(start.dtype)))
+        self._inputs: Leaves | None = tuple(inputs)
+        self._baselines: Leaves | None = tuple(starts)
+        self._dtypes = tuple(dtypes)
+        self._source = self
+        self._changed = False
+        self._views: dict[str, Block] = {self.place.name: self}
+        self._here: dict[str, Here] = {}
+        self._index: Tensor | None = None
+        self._chosen = score is None or not score.predicted
+        self.targets = 1 if score is None else score.columns
+        if score is not None and score.index is not None:
+            index = score.index if len(score.index) == 1 else score.index[rows]
+            self._index = index.to(device).expand(self.n, -1)
 
-    def _choose_targets(self, score: Scoring) -> None:
-        if score.predicted:
+    def at(self, place: Place) -> Block:
+        """Return the same rows at another place."""
+        source = self._source
+        if place.name not in source._views:
+            view = copy.copy(source)
+            view.place, view._inputs, view._baselines = place, None, None
+            view._dtypes = tuple(dtype for _, dtype in self.engine.shapes[place.name])
+            source._views[place.name] = view
+        return source._views[place.name]
+
+    def changed(self, inputs: Leaves, numbers: Tensor | None = None) -> Block:
+        """Return these rows, at the same place, with other values at the input; same targets.
+
+        Parameters
+        ----------
+        inputs
+            A tensor for each slot of the input place: (points, ...).
+        numbers
+            Which of the block's rows each of them stands for; None for one after another.
+        """
+        source = self._source
+        rows = torch.arange(self.n, device=self.engine.device) if numbers is None else numbers
+        made = copy.copy(source)
+        made.n = len(rows)
+        made._inputs = inputs
+        made._baselines = tuple(b if len(b) == 1 else b[rows] for b in (source._baselines or ()))
+        made._carried = {path: leaf[rows] for path, leaf in source._carried.items()}
+        index = source.index
+        made._index = None if index is None else index[rows]
+        made._chosen = True
+        made.numbers = source.numbers[rows]
+        made._source, made._changed, made._here = made, True, {}
+        made._views = {made.place.name: made}
+        return made.at(self.place)
+
+    @property
+    def inputs(self) -> Leaves:
+        """One tensor for each slot of the place, float32 or wider: (rows, ...)."""
+        if self._inputs is None:
+            known = self._source._here.get(self.place.name)
+            self._inputs = known.activation if known else self._read(self._source.inputs)
+        return self._inputs
+
+    @property
+    def baselines(self) -> Leaves:
+        """One tensor for each slot of the place: (rows or 1, ...); empty without baselines."""
+        if self._baselines is None:
+            start = self._source.baselines
+            whole = tuple(b.expand(self.n, *b.shape[1:]) for b in start)
+            self._baselines = self._read(whole) if start else ()
+        return self._baselines
+
+    @property
+    def index(self) -> Tensor | None:
+        """The class of each row and target, (rows, targets); None where there are no classes."""
+        source = self._source
+        if not source._chosen:
             chosen = Kept()
-            self._each(
+            score = source.score
+            assert score is not None
+            source._each(
                 Rows(self.n),
-                lambda rows, leaves: (score.choose(self.forward(leaves, rows)), None),
+                lambda rows, leaves: (score.choose(source._run(leaves, rows)), None, None),
                 chosen,
             )
-            self.index = chosen.scores[:, None]
-        elif score.index is not None and score.per_target:
-            self.targets = len(score.index)
-            self.index = score.index.to(self.engine.device).expand(self.n, -1)
-        elif score.index is not None:
-            self.index = score.index[self.rows].to(self.engine.device)[:, None]
+            source._index, source._chosen = chosen.scores[:, None], True
+        return source._index
+
+    @property
+    def features(self) -> int:
+        """Values of one row at this place, all slots flattened one after another."""
+        return sum(leaf[0].numel() for leaf in self.inputs)
 
     @property
     def rounding(self) -> float:
-        """Relative rounding of the model's own precision, where that is less than float32's."""
-        half = [torch.finfo(d).eps for d in self._dtypes if d.is_floating_point and d.itemsize < 4]
-        return max(half, default=0.0)
+        """Relative rounding of what the model computes in, where that is less than float32."""
+        half = [
+            torch.finfo(d).eps
+            for d in (*self._source._dtypes, *self._dtypes)
+            if d.is_floating_point and d.itemsize < 4
+        ]
+        return max([self.engine.rounding, *half])
 
     def difference(self) -> Tensor:
         """Return the inputs less their baselines, flattened: (rows, features)."""
@@ -88,52 +209,100 @@ class Block:
         pairs = zip(self.inputs, self.baselines, strict=True)
         return flat(tuple(leaf - baseline for leaf, baseline in pairs))
 
+    def reduced(self, vectors: Tensor) -> Tensor:
+        """Add up what belongs to one value: a token's is the sum over its embedding.
+
+        Parameters
+        ----------
+        vectors
+            Shape (..., features).
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (..., values); the same tensor where nothing is to be added up.
+        """
+        if self.place.inside or not self.place.layers:
+            return vectors
+        sizes = [leaf[0].numel() for leaf in self.inputs]
+        parts = []
+        for slot, part in zip(self.place.slots, vectors.split(sizes, dim=-1), strict=True):
+            if slot.layer is None:
+                parts.append(part)
+            else:
+                ids = self._source._carried[slot.path or ""]
+                parts.append(part.unflatten(-1, (ids[0].numel(), -1)).sum(-1))
+        return torch.cat(parts, dim=-1)
+
     # -- what a method asks for --------------------------------------------------------------
+
+    def here(self) -> Here:
+        """Return what is at this place for the rows as they are, and the scores' gradient there.
+
+        All places that were asked for share one pass.
+        """
+        source = self._source
+        if self.place.name not in source._here:
+            known = self.place.name in {place.name for place in self.places}
+            source._look(self.places if known else (self.place,))
+        return source._here[self.place.name]
 
     def values(self, points: Points, into: Sink) -> None:
         """Evaluate the score at many points, forward only."""
+        index = self.index
+        with self._tapped() as taps:
 
-        def compute(rows: Tensor, leaves: Leaves) -> tuple[Tensor, None]:
-            return wide_tensor(self.scores(leaves, rows)), None
+            def compute(rows: Tensor, leaves: Leaves) -> tuple[Tensor, None, None]:
+                return wide_tensor(self._scores(leaves, rows, index, taps)), None, None
 
-        self._each(points, compute, into)
+            self._each(points, compute, into)
 
     def gradients(self, points: Points, into: Sink) -> None:
-        """Evaluate the score and its gradient with respect to the attributed inputs.
+        """Evaluate the score and its gradient at points of this place.
 
-        The gradients of all inputs are flattened one after another: (points, targets, features).
+        The gradients of all slots are flattened one after another: (points, targets, features).
         """
+        index = self.index
+        with self._tapped() as taps:
 
-        def compute(rows: Tensor, leaves: Leaves) -> tuple[Tensor, Tensor]:
-            # Cast first, then differentiate: the gradient is of what the model sees.
-            seen = tuple(
-                leaf.to(dtype).detach().requires_grad_()
-                for leaf, dtype in zip(leaves, self._dtypes, strict=True)
-            )
-            with torch.enable_grad():
-                scores = self.scores(seen, rows)
-                found = self._differentiate(scores, seen)
-            self.engine.count.backward += len(rows) * self.targets
-            return wide_tensor(scores.detach()), found
+            def compute(rows: Tensor, leaves: Leaves) -> tuple[Tensor, Tensor, None]:
+                # Cast first, then differentiate: the gradient is of what the model sees.
+                seen = tuple(
+                    leaf.to(dtype).detach().requires_grad_()
+                    for leaf, dtype in zip(leaves, self._dtypes, strict=True)
+                )
+                with torch.enable_grad():
+                    scores = self._scores(seen, rows, index, taps)
+                    found = self._differentiate(scores, seen)
+                return wide_tensor(scores.detach()), found, None
 
-        self._each(points, compute, into)
+            self._each(points, compute, into)
+
+    def along(self, points: Points, read: Sequence[Place], into: Sink) -> None:
+        """Evaluate the score at points of the input, and its gradient at places further on.
+
+        The sink gets gradients (points, targets, features) and what is there (points, features),
+        all places one after another.
+        """
+        source = self._source
+        index = source.index
+        with source._tapped(read) as taps:
+
+            def compute(rows: Tensor, leaves: Leaves) -> tuple[Tensor, Tensor, Tensor]:
+                scores, found, held = source._taken(rows, leaves, index, read, taps)
+                return scores, found, flat(held)
+
+            source._each(points, compute, into)
 
     def activations(self, points: Points, layer: str, into: Sink) -> None:
         """Read what a layer puts out, forward only: (points, features), flattened."""
-        caught: list[Any] = []
+        with self._tapped((), (layer,)) as taps:
 
-        def compute(rows: Tensor, leaves: Leaves) -> tuple[None, Tensor]:
-            caught.clear()
-            self.forward(leaves, rows)
-            return None, _activation(caught, layer, len(rows))
+            def compute(rows: Tensor, leaves: Leaves) -> tuple[None, Tensor, None]:
+                self._run(leaves, rows, taps)
+                return None, flat((taps.seen[layer],)), None
 
-        module = self.engine.model.layer(layer)
-        handle = module.register_forward_hook(lambda _, __, output: caught.append(_copied(output)))
-        try:
-            with self._beneath():
-                self._each(points, compute, into)
-        finally:
-            handle.remove()
+            self._each(points, compute, into)
 
     def each(self, count: int, work: Callable[[Tensor], Tensor]) -> Tensor:
         """Compute on things that are not points, chunk by chunk, so that memory stays bounded.
@@ -155,35 +324,41 @@ class Block:
             self.engine.each_chunk(count, work, parts.append)
         return torch.cat(parts)
 
-    def delegate(self, attribute: Callable[[Leaves, Leaves, Tensor], Leaves]) -> Tensor:
+    def delegate(
+        self, attribute: Callable[[Leaves, Leaves, Tensor], Leaves], *, reduce: bool = True
+    ) -> Tensor:
         """Let another library compute attributions, under the same care: chunked and counted.
 
         Parameters
         ----------
         attribute
-            Given the inputs, the baselines (one for each row) and the row numbers of a chunk,
-            returns an attribution for each attributed input. It may call `scores`.
+            Given the values at the place's slots, their baselines (one for each row) and the row
+            numbers of a chunk, returns an attribution for each slot. It may call `scores`.
+        reduce
+            Whether to add up what belongs to one token.
 
         Returns
         -------
         torch.Tensor
-            Shape (rows, 1, features).
+            Shape (rows, 1, values).
         """
         everything = Kept()
+        self.index  # noqa: B018 - chosen before, not within, the passes of another
 
-        def compute(rows: Tensor, leaves: Leaves) -> tuple[None, Tensor]:
+        def compute(rows: Tensor, leaves: Leaves) -> tuple[None, Tensor, None]:
             baselines = tuple(
                 (b if len(b) == self.n else b.expand(self.n, *b.shape[1:]))[rows].to(dtype)
-                for b, dtype in zip(self.baselines, self._dtypes, strict=True)
+                for b, dtype in zip(self.baselines, self._dtypes, strict=bool(self.baselines))
             )
             seen = tuple(leaf.to(dtype) for leaf, dtype in zip(leaves, self._dtypes, strict=True))
             with torch.enable_grad():
                 found = attribute(seen, baselines, rows)
-            return None, flat(tuple(f.detach() for f in found))
+            return None, flat(tuple(f.detach() for f in found)), None
 
         with self._beneath():
             self._each(Rows(self.n), compute, everything, explain=False)
-        return everything.found[:, None]
+        values = everything.found[:, None]
+        return self.reduced(values) if reduce else values
 
     @contextlib.contextmanager
     def _beneath(self) -> Iterator[None]:
@@ -197,23 +372,158 @@ class Block:
 
     # -- how it is done ----------------------------------------------------------------------
 
+    @contextlib.contextmanager
+    def _tapped(self, read: Sequence[Place] = (), layers: Sequence[str] = ()) -> Iterator[Taps]:
+        """Tap what is replaced here, what is to be read, and the layer that is scored."""
+        wanted = [*layers, *(layer for place in (self.place, *read) for layer in place.layers)]
+        if self._source._changed:
+            wanted += self._source.place.layers
+        if self.score is not None and self.score.layer is not None:
+            wanted.append(self.score.layer)
+        taps = Taps(self.engine.model, wanted)
+        if not wanted:
+            yield taps
+            return
+        with self._beneath(), taps.open():
+            yield taps
+
+    def _read(self, inputs: Leaves) -> Leaves:
+        """Return what this place holds for values at the input, forward only."""
+        source = self._source
+        parts: list[list[Tensor]] = [[] for _ in self.place.slots]
+        with source._tapped((self.place,)) as taps:
+
+            def compute(index: Tensor) -> Leaves:
+                source._run(tuple(leaf[index] for leaf in inputs), index, taps)
+                return tuple(wide_tensor(taps.seen[name]) for name in self.place.layers)
+
+            def deliver(found: Leaves) -> None:
+                for part, one in zip(parts, found, strict=True):
+                    part.append(one)
+
+            with torch.no_grad():
+                self.engine.each_chunk(self.n, compute, deliver)
+        return tuple(torch.cat(part) for part in parts)
+
+    def _look(self, places: Sequence[Place]) -> None:
+        """Make the one pass at the rows that all places share."""
+        parts: list[tuple[Tensor, Tensor, Leaves, Tensor]] = []
+        choose = not self._chosen
+        points = Rows(self.n)
+        with self._tapped(places) as taps:
+
+            def chunk(rows: Tensor) -> tuple[Tensor, Tensor, Leaves, Tensor]:
+                def work() -> tuple[Tensor, Tensor, Leaves, Tensor]:
+                    leaves = points.make(rows, self)
+                    if not choose:
+                        return *self._taken(rows, leaves, self._index, places, taps), rows
+                    # The class is chosen from the same pass that is differentiated.
+                    picked: list[Tensor] = []
+                    taken = self._taken(rows, leaves, None, places, taps, picked)
+                    return *taken, picked[0]
+
+                return self._guarded(rows, work)
+
+            def deliver(result: tuple[Tensor, Tensor, Leaves, Tensor]) -> None:
+                parts.append(result)
+                self.engine.advance(len(result[0]))
+
+            with torch.no_grad():
+                self.engine.each_chunk(self.n, chunk, deliver)
+        scores, gradients, held, chosen = zip(*parts, strict=True)
+        if choose:
+            self._index, self._chosen = torch.cat(chosen)[:, None], True
+        whole = [torch.cat(parts) for parts in zip(*held, strict=True)]
+        score, gradient, first = torch.cat(scores), torch.cat(gradients), 0
+        for place in places:
+            last = first + len(place.slots)
+            here = tuple(whole[first:last])
+            size = sum(leaf[0].numel() for leaf in here)
+            of_place, gradient = gradient[..., :size], gradient[..., size:]
+            self._here[place.name] = Here(score, here, of_place)
+            first = last
+
+    def _taken(
+        self,
+        rows: Tensor,
+        leaves: Leaves,
+        index: Tensor | None,
+        places: Sequence[Place],
+        taps: Taps,
+        picked: list[Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor, Leaves]:
+        """Return scores, gradients at places, and what is there, at points of the input."""
+        at_input = any(not place.inside for place in places)
+        seen = tuple(
+            leaf.to(dtype).detach().requires_grad_(at_input and dtype.is_floating_point)
+            for leaf, dtype in zip(leaves, self._dtypes, strict=True)
+        )
+        with torch.enable_grad():
+            scores = self._scores(seen, rows, index, taps, picked)
+            tensors: list[Tensor] = []
+            for place in places:
+                tensors += seen if not place.inside else [taps.seen[n] for n in place.layers]
+            found = self._differentiate(scores, tuple(tensors), places)
+        held = tuple(wide_tensor(tensor.detach()) for tensor in tensors)
+        return wide_tensor(scores.detach()), found, held
+
     def forward(self, leaves: Leaves, rows: Tensor) -> Any:
         """Run the model on points of these rows, with the carried inputs beside them."""
-        replaced = {path: leaf[rows] for path, leaf in self._carried.items()}
-        for path, leaf, dtype in zip(self.engine.paths, leaves, self._dtypes, strict=True):
-            replaced[path] = leaf.to(dtype)
-            if replaced[path] is leaf and leaf.requires_grad:
-                # A model may write into its input, which torch forbids where gradients end.
-                replaced[path] = leaf.clone()
-        positional, named = self.engine.inputs.arguments(replaced)
-        self.engine.count.forward += len(rows)
-        return self.engine.call(*positional, **named)
+        with self._tapped() as taps:
+            return self._run(leaves, rows, taps)
 
     def scores(self, leaves: Leaves, rows: Tensor) -> Tensor:
         """Run the model on points of these rows, and choose the targets: (points, targets)."""
+        index = self.index
+        with self._tapped() as taps:
+            return self._scores(leaves, rows, index, taps)
+
+    def _run(self, leaves: Leaves, rows: Tensor, taps: Taps | None = None) -> Any:
+        source = self._source
+        replaced = {path: leaf[rows] for path, leaf in source._carried.items()}
+        put: dict[str, Tensor] = {}
+        own = [(self.place, leaves, self._dtypes)]
+        if self.place.inside:
+            beside = tuple(leaf[rows] for leaf in source.inputs)
+            own.insert(0, (source.place, beside, source._dtypes))
+        for place, tensors, dtypes in own:
+            for slot, leaf, dtype in zip(place.slots, tensors, dtypes, strict=True):
+                if slot.layer is not None:
+                    put[slot.layer] = leaf
+                    continue
+                cast = leaf.to(dtype)
+                if cast is leaf and leaf.requires_grad:
+                    # A model may write into its input, which torch forbids where gradients end.
+                    cast = leaf.clone()
+                replaced[slot.path or ""] = cast
+        engine = self.engine
+        positional, named = engine.inputs.arguments(replaced)
+        engine.count.forward += len(rows)
+        if taps is None or not taps.layers:
+            return engine.call(*positional, **named)
+        taps.put({name: leaf for name, leaf in put.items() if name in taps.layers})
+        output = engine.call(*positional, **named)
+        taps.check(len(rows))
+        return output
+
+    def _scores(
+        self,
+        leaves: Leaves,
+        rows: Tensor,
+        index: Tensor | None,
+        taps: Taps,
+        picked: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Run the model on points and choose the targets; the predicted ones go into `picked`."""
         assert self.score is not None
-        index = None if self.index is None else self.index[rows]
-        found = self.score(self.forward(leaves, rows), index)
+        output = self._run(leaves, rows, taps)
+        if self.score.layer is not None:
+            output = taps.seen[self.score.layer]
+        here = None if index is None else index[rows]
+        if picked is not None:
+            picked.append(self.score.choose(output))
+            here = picked[0][:, None]
+        found = self.score(output, here)
         if len(found) != len(rows):
             raise ModelError(
                 f"{len(found)} scores came out for {len(rows)} rows: neither the model nor a "
@@ -225,40 +535,54 @@ class Block:
     def _each(
         self,
         points: Points,
-        compute: Callable[[Tensor, Leaves], tuple[Tensor | None, Tensor | None]],
+        compute: Callable[[Tensor, Leaves], tuple[Tensor | None, Tensor | None, Tensor | None]],
         into: Sink,
         *,
         explain: bool = True,
     ) -> None:
         """Compute chunk by chunk; `explain` says in a sentence of ours what the model raises."""
 
-        def chunk(index: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        def chunk(index: Tensor) -> Any:
             rows = points.rows(index)
-            try:
-                return index, rows, *compute(rows, points.make(index, self))
-            except Exception as error:
-                if not explain or isinstance(error, PellucidError) or is_out_of_memory(error):
-                    raise
-                first, last = (int(r) + self.rows.start for r in (rows.min(), rows.max()))
-                raise ModelError(
-                    f"{self.engine.model.name} took the first samples, but failed on points of "
-                    f"samples {first} to {last}: {type(error).__name__}: {error}"
-                ) from error
 
-        def deliver(result: tuple[Tensor, Tensor, Tensor | None, Tensor | None]) -> None:
-            into.add(*result)
-            self.engine.advance(len(result[0]))
+            def work() -> Any:
+                return index, rows, *compute(rows, points.make(index, self))
+
+            return self._guarded(rows, work) if explain else work()
+
+        def deliver(result: Any) -> None:
+            index, rows, scores, found, held = result
+            if held is None:
+                into.add(index, rows, scores, found)
+            else:
+                into.add(index, rows, scores, found, held)
+            self.engine.advance(len(index))
 
         with torch.no_grad():
             self.engine.each_chunk(len(points), chunk, deliver)
 
-    def _differentiate(self, scores: Tensor, leaves: Leaves) -> Tensor:
+    def _guarded(self, rows: Tensor, work: Callable[[], T]) -> T:
+        """Do what runs the model; say in a sentence of ours what it raises."""
+        try:
+            return work()
+        except Exception as error:
+            if isinstance(error, PellucidError) or is_out_of_memory(error):
+                raise
+            first, last = (int(self.numbers[r]) for r in (rows.min(), rows.max()))
+            raise ModelError(
+                f"{self.engine.model.name} took the first samples, but failed on points of "
+                f"samples {first} to {last}: {type(error).__name__}: {error}"
+            ) from error
+
+    def _differentiate(
+        self, scores: Tensor, tensors: Leaves, places: Sequence[Place] | None = None
+    ) -> Tensor:
         found, depends = [], False
         for target in range(self.targets if scores.requires_grad else 0):
             parts = torch.autograd.grad(
                 # Rows do not mix in evaluation mode, so the sum's gradient is each row's own.
                 scores[:, target].sum(),
-                leaves,
+                tensors,
                 retain_graph=target < self.targets - 1,
                 allow_unused=True,
             )
@@ -266,27 +590,21 @@ class Block:
             found.append(
                 flat(
                     tuple(
-                        torch.zeros_like(leaf) if part is None else part
-                        for part, leaf in zip(parts, leaves, strict=True)
+                        torch.zeros_like(tensor) if part is None else part
+                        for part, tensor in zip(parts, tensors, strict=True)
                     )
                 )
             )
         if not depends:
+            where = " or ".join(p.name for p in places or (self.place,) if p.inside)
             raise ModelError(
-                f"the score of {self.engine.model.name} does not depend on its inputs in a way "
+                f"the score of {self.engine.model.name} does not depend on "
+                f"{f'layer {where}' if where else 'its inputs'} in a way "
                 "that torch can differentiate; is there a detach(), a no_grad() or a round trip "
                 "through NumPy in its forward pass, or an argmax in the target function?"
             )
+        self.engine.count.backward += len(scores) * self.targets
         return torch.stack(found, dim=1)
-
-
-def split(values: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return flattened values (rows, targets, features) as one array for each attributed input."""
-    parts = torch.split(values, [leaf[0].numel() for leaf in like.values()], dim=-1)
-    return {
-        path: part.reshape(*values.shape[:-1], *leaf.shape[1:])
-        for (path, leaf), part in zip(like.items(), parts, strict=True)
-    }
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
@@ -303,24 +621,3 @@ def flat(leaves: Leaves) -> Tensor:
     """Return all leaves flattened one after another: (rows, features), float32 or wider."""
     parts = [wide_tensor(leaf.reshape(len(leaf), -1)) for leaf in leaves]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-
-
-def _copied(output: Any) -> Any:
-    """Return a copy of what a layer puts out: an in-place layer behind it may write over it."""
-    if isinstance(output, (tuple, list)) and output:
-        output = output[0]
-    return output.detach().clone() if isinstance(output, Tensor) else output
-
-
-def _activation(caught: list[Any], layer: str, rows: int) -> Tensor:
-    if len(caught) != 1:
-        raise ModelError(
-            f"layer {layer!r} was called {len(caught)} times in one forward pass; choose one that "
-            "is called once"
-        )
-    output = caught[0]
-    if not isinstance(output, Tensor) or output.ndim == 0 or len(output) != rows:
-        raise ModelError(
-            f"layer {layer!r} puts out {describe(output)}, not a tensor with a row for each input"
-        )
-    return wide_tensor(output.reshape(rows, -1))

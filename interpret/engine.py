@@ -12,8 +12,9 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
 from types import FrameType
 from typing import Any, Self, TypeVar
 
@@ -21,12 +22,20 @@ import torch
 from torch import Tensor
 from tqdm.std import tqdm
 
-from pellucid.errors import InputError, ModelError, OutOfMemoryError
+from pellucid.errors import InputError, ModelError, OutOfMemoryError, PellucidError
 from pellucid.interpret.block import Block, wide
 from pellucid.interpret.inputs import Inputs, is_whole, label
 from pellucid.interpret.memory import chunk_size, is_out_of_memory, keep_bytes, room, too_large
 from pellucid.interpret.models import Model
-from pellucid.interpret.points import Rows
+from pellucid.interpret.places import (
+    Place,
+    Slot,
+    attributed_indices,
+    find_embeddings,
+    input_place,
+    not_differentiable,
+)
+from pellucid.interpret.taps import Taps, embedding_calls
 from pellucid.interpret.targets import Scoring
 
 T = TypeVar("T")
@@ -57,6 +66,8 @@ class Engine:
         Of the random state that the model sees.
     progress
         None shows a bar where the work takes longer than two seconds.
+    differentiable
+        Whether gradients will be asked for.
     """
 
     def __init__(
@@ -68,12 +79,20 @@ class Engine:
         batch_size: Any = "auto",
         seed: int = 0,
         progress: bool | None = None,
+        differentiable: bool = True,
     ) -> None:
+        self._differentiable = differentiable
         self.model, self.inputs, self.seed = model, inputs, seed
         self.device = _device(device, model, inputs)
         self.batch_size = _batch_size(batch_size)
         self.count = Counter()
-        self.paths = tuple(inputs.tensors(attributed=True))
+        self.rounding = 0.0
+        # Where attributions are made; until `locate` says otherwise, at the inputs as they are.
+        self.place = input_place(inputs, {})
+        self.places: tuple[Place, ...] = (self.place,)
+        self.shapes: dict[str, tuple[tuple[tuple[int, ...], torch.dtype], ...]] = {}
+        self._embeddings: dict[str, str] = {}
+        self._examples: dict[str, Tensor] = {}
         self._chunk: int | None = self.batch_size
         self._stop = False
         self._bar: Any = None
@@ -104,8 +123,13 @@ class Engine:
     def __exit__(self, *exception: object) -> None:
         self._held.close()
 
-    def probe(self) -> tuple[Any, int]:
+    def probe(self, layers: Sequence[str] = ()) -> tuple[Any, int]:
         """Evaluate the first rows: whether the model takes such inputs, what it returns, its bytes.
+
+        Parameters
+        ----------
+        layers
+            Layers to be attributed to or scored: their shapes are noted.
 
         Returns
         -------
@@ -115,14 +139,9 @@ class Engine:
         Raises
         ------
         ModelError
-            If the model fails on the inputs.
+            If the model fails on the inputs, or a layer is not called once.
         """
-        block = Block(self, slice(0, min(2, self.inputs.samples)), None, {})
-        rows = torch.arange(block.n, device=self.device)
-        leaves = tuple(
-            leaf.requires_grad_(leaf.is_floating_point())
-            for leaf in Rows(block.n).make(rows, block)
-        )
+        n = min(2, self.inputs.samples)
         seen: dict[int, int] = {}
         known = {t.untyped_storage().data_ptr() for t in self.model._tensors()}
 
@@ -132,23 +151,49 @@ class Engine:
                 seen[storage.data_ptr()] = storage.nbytes()
             return tensor
 
+        first: dict[str, Tensor] = {}
+        for path, leaf in self.inputs.tensors().items():
+            here = leaf[:n].to(self.device, copy=True)
+            wanted = path in self.inputs.attributed and leaf.is_floating_point()
+            # A model may write into its input, which torch forbids where gradients end.
+            first[path] = here.requires_grad_().clone() if wanted else here
+        floating = any(leaf.requires_grad for leaf in first.values())
         # Indices have no gradient: what the graph would keep shows by way of the parameters.
-        told = [] if any(leaf.requires_grad for leaf in leaves) else self.model.parameters()
+        told = [] if floating else self.model.parameters()
+        taps = Taps(self.model, layers)
         try:
             for parameter in told:
                 parameter.requires_grad_(parameter.is_floating_point())
-            with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-                # The graph stays alive until it is measured: freed storages could share addresses.
-                output = block.forward(leaves, rows)
+            with contextlib.ExitStack() as held:
+                calls = None if floating else held.enter_context(embedding_calls(self.model))
+                held.enter_context(taps.open())
+                held.enter_context(torch.enable_grad())
+                # The graph lives until it is measured: freed storages could share addresses.
+                held.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t))
+                taps.put({})
+                call = self.call_beneath if layers or calls is not None else self.call
+                positional, named = self.inputs.arguments(first)
+                self.count.forward += n
+                output = call(*positional, **named)
+                taps.check(n)
         except Exception as error:
             if is_out_of_memory(error):
                 raise OutOfMemoryError(too_large(self.device)) from error
+            if isinstance(error, PellucidError):
+                raise
+            indices = [
+                p
+                for p, t in self.inputs.tensors(attributed=True).items()
+                if not t.is_floating_point()
+            ]
+            if self._differentiable and (indices or not self.inputs.attributed):
+                raise not_differentiable(self.inputs, indices) from error
             shapes = ", ".join(
                 f"{label(path)} {tuple(leaf.shape)} {leaf.dtype}"
                 for path, leaf in self.inputs.tensors().items()
             )
             raise ModelError(
-                f"{self.model.name} failed on the first {block.n} of the samples ({shapes}): "
+                f"{self.model.name} failed on the first {n} of the samples ({shapes}): "
                 f"{type(error).__name__}: {error}\nThe first axis of every input counts the "
                 "samples; a single sample needs one too: x[None]. A dict is passed by name; a "
                 "model that takes one dict gets it in a tuple: ({...},)"
@@ -157,12 +202,65 @@ class Engine:
             for parameter in told:
                 parameter.requires_grad_(False)
         if self._chunk is None:
-            width = sum(leaf[0].numel() * leaf.element_size() for leaf in leaves)
-            self._chunk = chunk_size(self.device, sum(seen.values()) / block.n + width)
-        return output, block.n
+            width = sum(leaf[0].numel() * leaf.element_size() for leaf in first.values())
+            self._chunk = chunk_size(self.device, sum(seen.values()) / n + width)
+        self._embeddings = find_embeddings(self.inputs, calls or (), self.model)
+        self._examples = {name: tensor.detach() for name, tensor in taps.seen.items()}
+        for name, tensor in self._examples.items():
+            self.shapes[name] = ((tuple(tensor.shape[1:]), tensor.dtype),)
+        return output, n
+
+    def example(self, layer: str) -> Tensor:
+        """Return what a layer put out for the first rows, which `probe` was told of."""
+        return self._examples[layer]
+
+    def locate(self, names: Sequence[str] = ("input",), named: Any = None) -> None:
+        """Find the places to attribute to, after `probe`.
+
+        Parameters
+        ----------
+        names
+            ``"input"``, or layers that the probe was told of.
+        named
+            The inputs that the person named, or None.
+
+        Raises
+        ------
+        InputTypeError
+            If an input is an index that no embedding looks up.
+        """
+        inputs = self.inputs
+        missing = set(inputs.attributed) - set(self._embeddings)
+        indices = [p for p in missing if not inputs.tensors()[p].is_floating_point()]
+        # A path from the input needs its embedding, also where a layer is attributed to.
+        if indices or (not inputs.attributed and ("input" in names or self._embeddings)):
+            if indices:  # those that a person named, beside floating-point inputs perhaps
+                with embedding_calls(self.model) as calls, torch.no_grad():
+                    n = min(2, inputs.samples)
+                    first = {p: t[:n].to(self.device) for p, t in inputs.tensors().items()}
+                    positional, by_name = inputs.arguments(first)
+                    self.call_beneath(*positional, **by_name)
+                self._embeddings = find_embeddings(inputs, calls, self.model)
+            chosen = attributed_indices(
+                inputs, self._embeddings, None if named is None else inputs.attributed
+            )
+            self.inputs = replace(inputs, attributed=chosen)
+        self.place = input_place(self.inputs, self._embeddings)
+        there = self.inputs.tensors()
+        shapes = []
+        for slot in self.place.slots:
+            leaf = there[slot.path or ""]
+            if slot.layer is not None:
+                with torch.no_grad():
+                    leaf = self.model.layer(slot.layer)(leaf[:1].to(self.device))
+            shapes.append((tuple(leaf.shape[1:]), leaf.dtype))
+        self.shapes["input"] = tuple(shapes)
+        self.places = tuple(
+            self.place if name == "input" else Place(name, (Slot(layer=name),)) for name in names
+        )
 
     def blocks(
-        self, score: Scoring | None, baselines: Mapping[str, Tensor], *, kept: int = 0
+        self, score: Scoring | None, baselines: Mapping[str, Tensor | None], *, kept: int = 0
     ) -> Iterator[Block]:
         """Yield the rows in blocks, each on the device.
 
@@ -176,7 +274,7 @@ class Engine:
             How many gradients of each row the method keeps: they fit into `keep_bytes`.
         """
         assert self._chunk is not None, "probe() comes first: it decides the chunk"
-        targets = score.classes if score is not None and score.per_target else 1
+        targets = score.columns if score is not None else 1
         if self.batch_size is None and score is not None:
             # A chunk's gradients and their products must fit too, beside what the model keeps.
             self._chunk = min(
@@ -197,11 +295,17 @@ class Engine:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one row's gradient, in the dtype that we accumulate in."""
-        return sum(
-            leaf[0].numel() * wide(leaf.dtype).itemsize
-            for leaf in self.inputs.tensors(attributed=True).values()
-        )
+        """Bytes of one row's gradient at all places, in the dtype that we accumulate in."""
+        shapes = {name: self.shapes.get(name) for name in (place.name for place in self.places)}
+        total = 0
+        for found in shapes.values():
+            for shape, dtype in found or self._input_shapes():
+                total += prod(shape) * wide(dtype).itemsize
+        return total
+
+    def _input_shapes(self) -> list[tuple[tuple[int, ...], torch.dtype]]:
+        here = self.inputs.tensors(attributed=True).values()
+        return [(tuple(leaf.shape[1:]), leaf.dtype) for leaf in here]
 
     def each_chunk(
         self, count: int, compute: Callable[[Tensor], T], deliver: Callable[[T], None]

@@ -14,17 +14,18 @@ from torch import Tensor
 from pellucid.errors import InputError, Interrupted, OutOfMemoryError, PellucidError
 from pellucid.interpret.attribution import registry
 from pellucid.interpret.attribution.registry import Attribution, Method
-from pellucid.interpret.baselines import make_baseline
-from pellucid.interpret.block import Block, split
+from pellucid.interpret.baselines import check_word, make_baseline
+from pellucid.interpret.block import Block
 from pellucid.interpret.doubts import warn_of_doubts, warn_of_far_baseline
 from pellucid.interpret.engine import Engine
 from pellucid.interpret.inputs import Inputs, is_whole, read_inputs
 from pellucid.interpret.memory import is_out_of_memory
 from pellucid.interpret.models import Model
+from pellucid.interpret.places import Place, layer_axes, named_places
 from pellucid.interpret.results import Cost, Explanation, Provenance
 from pellucid.interpret.results.explanation import resolve_groups
 from pellucid.interpret.results.trees import Tree, rebuild
-from pellucid.interpret.targets import Score
+from pellucid.interpret.targets import Score, neuron_of
 
 
 def explain(
@@ -33,7 +34,7 @@ def explain(
     *,
     method: str = "auto",
     target: Any = "predicted",
-    at: str = "input",
+    at: Any = "input",
     attribute: str | Sequence[str] | None = None,
     baseline: Any = "auto",
     background: Any = None,
@@ -67,10 +68,13 @@ def explain(
         A name that `pellucid.methods` lists; ``"auto"`` takes integrated gradients.
     target
         What to explain: ``"predicted"`` class, ``"all"`` classes, a class index or name, one of
-        these for each sample, or a function from the model's output to one number for each row. A
-        regression needs none.
+        these for each sample, several for every sample as a list in a list (``[[3, 7]]``), a
+        function from the model's output to one number for each row (or a list of functions), or a
+        neuron ``("layer4.0.conv1", index)``, of which an index of the channel alone stands for its
+        mean. A regression needs none.
     at
-        Where in the model to attribute to: ``"input"``.
+        Where in the model to attribute to: ``"input"``, a layer by name or as the module itself, or
+        a list of these, which share passes where the method allows it.
     attribute
         Which of several inputs to attribute to (``"image"``, ``"0"``, ``"0.mask"``); all
         floating-point ones by default.
@@ -134,8 +138,6 @@ def explain(
     (3, 3)
     """
     started = time.perf_counter()
-    if at != "input":
-        raise InputError(f"at={at!r}: attribution is to the input only, at='input'")
     if precision is not None:
         raise InputError(f"precision={precision!r}: only None is known, the model's own precision")
     if not is_whole(seed) or not 0 <= seed < 2**63:
@@ -144,32 +146,33 @@ def explain(
     given = {"tolerance": tolerance, "steps": steps, "budget": budget}
     options = {name: value for name, value in given.items() if value is not None} | method_options
     registry.check_options(chosen, options)
-    if not chosen.baseline and not (isinstance(baseline, str) and baseline == "auto"):
-        raise InputError(f"{chosen.name} compares with no baseline; leave baseline out")
-    if not chosen.baseline and background is not None:
-        raise InputError(
-            f"{chosen.name} compares with no baseline, so it takes no background; leave it out"
-        )
+    _check_comparison(chosen, baseline, background)
     adapted = Model(model)
+    names = named_places(at, adapted)
     batch = read_inputs(inputs, attribute=attribute, dtype=adapted.dtype)
-    names = _Names(batch, feature_names, sample_ids, display, groups)
-    baselines, sentence = (
-        make_baseline(baseline, batch, background) if chosen.baseline else ({}, None)
-    )
-    if chosen.baseline and isinstance(baseline, str):
-        warn_of_far_baseline(batch, baselines, sentence)
+    neuron = neuron_of(target)
+    layers = [name for name in names if name != "input"]
+    if neuron is not None:
+        adapted.layer(neuron[0])
 
-    parts: list[_Part] = []
     interrupted = False
     with Engine(
         adapted, batch, device=device, batch_size=batch_size, seed=int(seed), progress=progress
     ) as engine:
-        example, rows = engine.probe()
+        example, rows = engine.probe(layers if neuron is None else [*layers, neuron[0]])
+        engine.locate(names, attribute)
+        batch = engine.inputs
+        labels = _Names(batch, names, feature_names, sample_ids, display, groups)
+        baselines, sentence = (
+            make_baseline(baseline, batch, background) if chosen.baseline else ({}, None)
+        )
+        if chosen.baseline and isinstance(baseline, str):
+            warn_of_far_baseline(batch, baselines, sentence)
         score = Score(
             target=target,
             output=output,
             class_names=class_names,
-            example=example,
+            example=example if neuron is None else engine.example(neuron[0]),
             rows=rows,
             samples=batch.samples,
             squashed=adapted.ends_in_sigmoid,
@@ -178,10 +181,11 @@ def explain(
         if score.per_target and not chosen.several_targets:
             raise InputError(f"{chosen.name} explains one target at a time; give one class")
         points = chosen.points(options)
-        engine.expect(None if points is None else batch.samples * (points + score.predicted))
+        engine.expect(None if points is None else batch.samples * points)
+        parts: list[_Part] = []
         try:
             for block in engine.blocks(score, baselines, kept=chosen.kept(options)):
-                parts.append(_Part.of(chosen.run(block, **options), block))
+                parts.append(_Part.of(_run(chosen, block, options), block))
         except KeyboardInterrupt:
             interrupted = True
         except Exception as error:
@@ -201,10 +205,12 @@ def explain(
         "promise": chosen.promise,
         "carried": _carried(batch),
     }
+    if score.part is not None:
+        settings["scored"] = score.part
     provenance = Provenance(model=adapted.name, device=_device_name(engine.device), seed=int(seed))
     cost = Cost(engine.count.forward, engine.count.backward, time.perf_counter() - started)
     explanation = _assemble(
-        chosen, parts, batch, baselines, score, names, settings, provenance, cost
+        chosen, parts, engine, baselines, score, labels, settings, provenance, cost
     )
     if interrupted:
         raise Interrupted(
@@ -212,28 +218,63 @@ def explain(
             "exception's `partial` (in a notebook: sys.last_value.partial)",
             explanation,
         )
-    warn_of_doubts(explanation, chosen, _joined(parts, "scale", score))
+    for place in engine.places:
+        warn_of_doubts(
+            explanation.select(place.name) if len(engine.places) > 1 else explanation,
+            chosen,
+            _joined(parts, place.name, "scale", score),
+        )
     return explanation
+
+
+def _check_comparison(chosen: Method, baseline: Any, background: Any) -> None:
+    """Raise an `InputError` for a baseline or background that the method has no use for."""
+    check_word(baseline)
+    if not chosen.baseline and not (isinstance(baseline, str) and baseline == "auto"):
+        raise InputError(f"{chosen.name} compares with no baseline; leave baseline out")
+    if not chosen.baseline and not chosen.background and background is not None:
+        raise InputError(
+            f"{chosen.name} compares with no baseline, so it takes no background; leave it out"
+        )
+    if chosen.background and background is None:
+        raise InputError(
+            f"{chosen.name} compares with samples of the data: give them as background=..."
+        )
+
+
+def _run(chosen: Method, block: Block, options: dict[str, Any]) -> dict[str, Attribution]:
+    """Run a method at every place that was asked for."""
+    if chosen.joint:
+        found = chosen.run(block, block.places, **options)
+        return {place.name: one for place, one in zip(block.places, found, strict=True)}
+    return {place.name: chosen.run(block.at(place), **options) for place in block.places}
 
 
 @dataclass(frozen=True)
 class _Part:
     """What is known of one block when it is done; the block itself may go, and its memory."""
 
-    found: Attribution
-    index: Tensor | None  # the class of each row
+    found: dict[str, Attribution]  # by place
+    index: Tensor | None  # the class of each row and target
     stop: int  # the row behind its last
 
     @classmethod
-    def of(cls, found: Attribution, block: Block) -> _Part:
-        """Return a block's attribution, on the CPU."""
-        here: dict[str, Any] = {
-            field.name: value.detach().cpu() if isinstance(value, Tensor) else value
-            for field in fields(found)
-            for value in [getattr(found, field.name)]
-        }
-        index = None if block.index is None else block.index[:, 0].cpu()
-        return cls(Attribution(**here), index, block.rows.stop)
+    def of(cls, found: dict[str, Attribution], block: Block) -> _Part:
+        """Return a block's attributions, on the CPU."""
+        index = None if block.index is None else block.index.cpu()
+        return cls({name: _on_cpu(one) for name, one in found.items()}, index, block.rows.stop)
+
+
+def _on_cpu(found: Attribution) -> Attribution:
+    def here(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: here(one) for key, one in value.items()}
+        return value.detach().cpu() if isinstance(value, Tensor) else value
+
+    return Attribution(
+        **{f.name: here(getattr(found, f.name)) for f in fields(found) if f.name != "settings"},
+        settings=found.settings,
+    )
 
 
 class _Names:
@@ -242,6 +283,7 @@ class _Names:
     def __init__(
         self,
         batch: Inputs,
+        places: Sequence[str],
         feature_names: Sequence[str] | None,
         sample_ids: Sequence[Any] | np.ndarray | None,
         display: Any,
@@ -255,12 +297,19 @@ class _Names:
             if isinstance(given, str):
                 raise InputError(f"feature_names is the text {given!r}; give a list of names")
             self.features = tuple(map(str, given))
-            if only is None or only.ndim != 2:
+            if list(places) != ["input"]:
+                if feature_names is not None:
+                    raise InputError(
+                        "feature_names name the columns of the input, and the attributions are "
+                        f"at {', '.join(places)}; leave them out"
+                    )
+                self.features = None
+            elif only is None or only.ndim != 2:
                 raise InputError(
                     "feature_names name the columns of one input of shape (samples, features); "
                     "choose it with attribute=..., or leave them out"
                 )
-            if len(self.features) != only.shape[1]:
+            elif len(self.features) != only.shape[1]:
                 raise InputError(
                     f"{len(self.features)} feature names were given for {only.shape[1]} features"
                 )
@@ -284,7 +333,7 @@ class _Names:
                 )
         self.groups: dict[str, np.ndarray] | None = None
         if groups is not None:
-            if only is None:
+            if only is None or list(places) != ["input"]:
                 raise InputError("groups are of one input; choose it with attribute=...")
             masks = resolve_groups(groups, tuple(only.shape[1:]), self.features)
             self.groups = {name: mask.copy() for name, mask in masks.items()}
@@ -293,35 +342,33 @@ class _Names:
 def _assemble(
     chosen: Method,
     parts: list[_Part],
-    batch: Inputs,
-    baselines: Mapping[str, Tensor],
+    engine: Engine,
+    baselines: Mapping[str, Tensor | None],
     score: Score,
-    names: _Names,
+    labels: _Names,
     settings: dict[str, Any],
     provenance: Provenance,
     cost: Cost,
 ) -> Explanation:
-    """Put the blocks together, in the structure of the inputs."""
-    done = parts[-1].stop
+    """Put the blocks together, in the structure of the inputs, or by place."""
+    done, batch = parts[-1].stop, engine.inputs
+    one = len(engine.places) == 1
+    by_place = {place.name: _assemble_place(place, parts, engine, score) for place in engine.places}
 
-    prediction = _joined(parts, "prediction", score)
-    baseline_prediction = _joined(parts, "baseline_prediction", score)
-    residual = None
-    if prediction is not None and baseline_prediction is not None:
-        sums = torch.cat([p.found.values.sum(-1, dtype=torch.float64) for p in parts]).numpy()
-        total = sums if score.per_target else sums[:, 0]
-        residual = prediction.astype(float) - baseline_prediction.astype(float) - total
-    values: dict[str, np.ndarray] = {}
-    flat = torch.cat([part.found.values for part in parts])
-    for path, array in split(flat, batch.tensors(attributed=True)).items():
-        values[path] = (array if score.per_target else array[:, 0]).numpy()
+    def of(name: str) -> Any:
+        found = {place: fields[name] for place, fields in by_place.items()}
+        if one:
+            return found[engine.places[0].name]
+        return None if all(value is None for value in found.values()) else found
+
+    axes: dict[str, tuple[str, ...]] = {}
+    for place, fields in by_place.items():
+        for path, named in fields["axes"].items():
+            axes[path if one else f"{place}.{path}".rstrip(".")] = named
     index: np.ndarray | None = None
-    if score.per_target:
-        index = np.arange(score.classes)
-    elif parts[0].index is not None:
+    if parts[0].index is not None:
         index = torch.cat([part.index for part in parts if part.index is not None]).numpy()
-    axes = {path: _with_target(batch.axes(path), score.per_target) for path in values}
-    bare = list(values) == [""]
+        index = index[:, 0] if not score.per_target else index[0] if score.shared else index
 
     def shown(tree: Tree) -> Tree:
         return rebuild(
@@ -329,36 +376,122 @@ def _assemble(
             lambda _, leaf: _array(leaf[:done]) if isinstance(leaf, Tensor) and leaf.ndim else None,
         )
 
+    first = parts[0].found[engine.places[0].name]
+    starts = {
+        path: _array(b if len(b) == 1 else b[:done])
+        for path, b in baselines.items()
+        if b is not None
+    }
     return Explanation(
-        values=batch.structured(values),
+        values=of("values"),
         method=chosen.name,
         inputs=shown(batch.tree),
-        baseline=batch.structured(
-            {path: _array(b if len(b) == 1 else b[:done]) for path, b in baselines.items()}
-        )
-        if chosen.baseline
-        else None,
+        baseline=batch.structured(starts) if starts else None,
         target=index,
-        prediction=prediction,
-        baseline_prediction=baseline_prediction,
-        error=_joined(parts, "error", score),
-        residual=residual,
+        prediction=_joined(parts, engine.places[0].name, "prediction", score),
+        baseline_prediction=of("baseline_prediction"),
+        error=of("error"),
+        residual=of("residual"),
+        standard_error=of("standard_error"),
         cost=cost,
-        feature_names=names.features,
+        feature_names=labels.features,
         class_names=score.class_names,
-        sample_ids=names.samples[:done],
-        axes=axes[""] if bare else axes,
+        sample_ids=labels.samples[:done],
+        at=engine.places[0].name if one else tuple(place.name for place in engine.places),
+        axes=axes[""] if list(axes) == [""] else axes,
         units=score.units,
-        groups=names.groups,
-        display=None if names.display is None else names.display[:done],
-        settings=settings | parts[0].found.settings,
+        groups=labels.groups,
+        display=None if labels.display is None else labels.display[:done],
+        path=of("path"),
+        settings=settings | first.settings,
         provenance=provenance,
     )
 
 
-def _joined(parts: list[_Part], name: str, score: Score) -> np.ndarray | None:
+def _assemble_place(
+    place: Place, parts: list[_Part], engine: Engine, score: Score
+) -> dict[str, Any]:
+    """Return what is known at one place, each in the form that the explanation has it."""
+    found = [part.found[place.name] for part in parts]
+    flat = torch.cat([one.values for one in found])
+    prediction = _joined(parts, place.name, "prediction", score)
+    baseline_prediction = _joined(parts, place.name, "baseline_prediction", score)
+    residual = None
+    if prediction is not None and baseline_prediction is not None:
+        sums = torch.cat([one.values.sum(-1, dtype=torch.float64) for one in found]).numpy()
+        total = sums if score.per_target else sums[:, 0]
+        residual = prediction.astype(float) - baseline_prediction.astype(float) - total
+    errors = [one.standard_error for one in found if one.standard_error is not None]
+    values, axes = _shaped(flat, place, found[0], engine, score)
+    return {
+        "values": values,
+        "axes": axes,
+        "standard_error": (
+            _shaped(torch.cat(errors), place, found[0], engine, score)[0] if errors else None
+        ),
+        "baseline_prediction": baseline_prediction,
+        "error": _joined(parts, place.name, "error", score),
+        "residual": residual,
+        "path": _padded([one.path for one in found]),
+    }
+
+
+def _shaped(
+    flat: Tensor, place: Place, found: Attribution, engine: Engine, score: Score
+) -> tuple[Tree, dict[str, tuple[str, ...]]]:
+    """Return flattened values (rows, targets, values) in the shape of their place, and its axes."""
+
+    def one(part: Tensor, shape: Sequence[int]) -> np.ndarray:
+        array = part.reshape(*part.shape[:2], *shape)
+        whole: np.ndarray = (array if score.per_target else array[:, 0]).numpy()
+        return whole
+
+    if found.shape is not None:
+        assert found.axes is not None
+        return one(flat, found.shape), {"": _with_target(found.axes, score.per_target)}
+    if place.inside:
+        ((shape, _),) = engine.shapes[place.name]
+        axes = layer_axes(shape, engine.model.layer(place.name))
+        return one(flat, shape), {"": _with_target(axes, score.per_target)}
+    batch = engine.inputs
+    here = batch.tensors(attributed=True)
+    split = torch.split(flat, [leaf[0].numel() for leaf in here.values()], dim=-1)
+    values = {}
+    named = {}
+    for (path, leaf), part in zip(here.items(), split, strict=True):
+        mask = batch.mask(path) if not leaf.is_floating_point() else None
+        if mask is not None:
+            # What is padding has no part in the prediction.
+            part = part * mask[: len(part)].cpu().to(part.dtype).flatten(1)[:, None]  # noqa: PLW2901
+        values[path] = one(part, leaf.shape[1:])
+        tokens = not leaf.is_floating_point() and leaf.ndim == 2
+        axes = ("sample", "token") if tokens else batch.axes(path)
+        named[path] = _with_target(axes, score.per_target)
+    return batch.structured(values), named
+
+
+def _padded(paths: list[dict[str, Tensor] | None]) -> dict[str, np.ndarray] | None:
+    """Return the nodes of all rows, padded to those of the longest path."""
+    known = [path for path in paths if path is not None]
+    if not known or len(known) < len(paths):
+        return None
+    most = max(path["step"].shape[1] for path in known)
+    return {
+        name: torch.cat(
+            [
+                torch.nn.functional.pad(
+                    path[name].float(), (0, most - path[name].shape[1]), value=float("nan")
+                )
+                for path in known
+            ]
+        ).numpy()
+        for name in known[0]
+    }
+
+
+def _joined(parts: list[_Part], place: str, name: str, score: Score) -> np.ndarray | None:
     """Return one number for each row (and target), of all blocks; None where it is not known."""
-    columns = [getattr(part.found, name) for part in parts]
+    columns = [getattr(part.found[place], name) for part in parts]
     if any(column is None for column in columns):
         return None
     whole: np.ndarray = torch.cat(columns).numpy()

@@ -59,6 +59,13 @@ class Inputs:
             return (), tree
         return (tree if isinstance(tree, tuple) else (tree,)), {}
 
+    def mask(self, path: str) -> Tensor | None:
+        """Return the attention mask that belongs to an input of tokens, if there is one."""
+        beside = f"{path.rpartition('.')[0]}.attention_mask".lstrip(".")
+        there = self.tensors()
+        mask = there.get(beside)
+        return mask if mask is not None and mask.shape == there[path].shape else None
+
     def axes(self, path: str) -> tuple[str, ...]:
         """Return what each axis of a leaf is, as far as its number of axes tells."""
         ndim = dict(leaves(self.tree))[path].ndim
@@ -89,7 +96,8 @@ def read_inputs(
         An array, tensor or data frame; a tuple of positional inputs; a dict of named inputs; nested
         as the model wants them.
     attribute
-        Paths of the inputs to attribute to; None for all that are floating-point.
+        Paths of the inputs to attribute to; None for all that are floating-point;
+        without any, none yet: the model tells which of its embeddings look them up.
     dtype
         The model's floating dtype, to which floating-point inputs are converted.
     differentiable
@@ -100,7 +108,7 @@ def read_inputs(
     InputError
         If the batch is empty, its parts differ in length, or it holds NaN or infinite values.
     InputTypeError
-        If there is nothing that a gradient can be taken of.
+        If there is no array among them, or one that is not of numbers.
     """
     names = _column_names(inputs)
     tree = rebuild(_plain(inputs), lambda path, leaf: as_tensor(path, leaf, dtype))
@@ -247,17 +255,9 @@ def _kind(array: np.ndarray) -> str:
 
 
 def _attributed(found: Mapping[str, Tensor], attribute: Any) -> tuple[str, ...]:
-    floating = [path for path, leaf in found.items() if leaf.is_floating_point()]
+    """Return the inputs that are attributed to; none yet where all of them are indices."""
     if attribute is None:
-        if not floating:
-            kinds = ", ".join(sorted({str(leaf.dtype) for leaf in found.values()}))
-            raise InputTypeError(
-                f"the inputs are {kinds}, and a gradient needs floating-point numbers: "
-                "if they are quantities pass inputs.float() (of an array or data frame, "
-                "inputs.astype(float)); if they are indices of an embedding, "
-                "explain a function that takes the embedded vectors"
-            )
-        return tuple(floating)
+        return tuple(path for path, leaf in found.items() if leaf.is_floating_point())
     one = isinstance(attribute, (str, int))
     wanted = [str(path) for path in ([attribute] if one else attribute)]  # 0 is the first input
     for path in wanted:
@@ -270,11 +270,6 @@ def _attributed(found: Mapping[str, Tensor], attribute: Any) -> tuple[str, ...]:
                     else f"which is not among the inputs {list(found)}"
                 )
             )
-        if path not in floating:
-            raise InputTypeError(
-                f"attribute names {path!r}, which is {found[path].dtype}: a gradient needs "
-                f"floating-point numbers; those inputs are {floating}"
-            )
     if not wanted:
-        raise InputError(f"attribute is empty; choose among {floating}")
+        raise InputError(f"attribute is empty; choose among {list(found)}")
     return tuple(path for path in found if path in wanted)

@@ -99,7 +99,14 @@ class Path:
 class Sink(Protocol):
     """Where results go as they come, in the order of the points."""
 
-    def add(self, index: Tensor, rows: Tensor, scores: Tensor | None, found: Tensor | None) -> None:
+    def add(
+        self,
+        index: Tensor,
+        rows: Tensor,
+        scores: Tensor | None,
+        found: Tensor | None,
+        held: Tensor | None = None,
+    ) -> None:
         """Take one chunk.
 
         Parameters
@@ -110,6 +117,9 @@ class Sink(Protocol):
             Shape (points, targets); None where only activations were read.
         found
             Gradients (points, targets, features), activations (points, features), or None.
+        held
+            What is at the places where the gradients were read, (points, features), if they are
+            not where the points are.
         """
 
 
@@ -120,7 +130,14 @@ class Kept:
     _scores: list[Tensor] = field(default_factory=list)
     _found: list[Tensor] = field(default_factory=list)
 
-    def add(self, index: Tensor, rows: Tensor, scores: Tensor | None, found: Tensor | None) -> None:
+    def add(
+        self,
+        index: Tensor,
+        rows: Tensor,
+        scores: Tensor | None,
+        found: Tensor | None,
+        held: Tensor | None = None,
+    ) -> None:
         """Keep one chunk."""
         if scores is not None:
             self._scores.append(scores)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pellucid.errors import InputError, InputTypeError, ModelError
+from pellucid.errors import InputError, InputTypeError, ModelError, PellucidError
 
 
 class Scoring:
@@ -21,17 +21,24 @@ class Scoring:
     predicted
         Whether each row's class is the one that the model predicts.
     per_target
-        Whether `index` names the targets that all rows share; otherwise it has one for each row.
+        Whether there is a target axis; otherwise each row is explained by one score.
+    columns
+        How many scores each row has.
     index
-        What each row is scored by, or the targets; None where there is nothing to choose.
+        The classes that rows are scored by, (rows, columns), or (1, columns) where all rows share
+        them; None where there is nothing to choose.
     classes
         How many classes there are to choose among.
+    layer
+        The layer whose output is scored, in place of the model's; or None.
     """
 
     predicted: bool = False
     per_target: bool = False
+    columns: int = 1
     index: Tensor | None = None
     classes: int = 1
+    layer: str | None = None
 
     def __call__(self, output: Any, index: Tensor | None) -> Tensor:
         """Return the scores (points, targets), given each point's part of `index`."""
@@ -48,20 +55,26 @@ class Score(Scoring):
     Parameters
     ----------
     target
-        ``"predicted"``, ``"all"``, a class index or name, one of these for each row, a function of
-        the output that returns one number for each row, or None for a model of one output.
+        ``"predicted"``, ``"all"``, a class index or name, one of these for each row, a list of them
+        inside a list (several for every row), a function of the output that returns one number for
+        each row or a list of such, a neuron ``(layer, index)``, or None for a model of one output.
     output
         ``"raw"``, or ``"probability"`` to put softmax or sigmoid behind the model.
     class_names
         Names of the classes.
     example
-        The model's output for some rows, which tells its shape.
+        The model's output for some rows, which tells its shape; a neuron's layer's.
     rows
         How many rows that output has.
     samples
         How many rows there are to explain.
     squashed
         Whether the model ends in a sigmoid: a single output is then a probability, not a logit.
+
+    Attributes
+    ----------
+    part
+        Which part of the output is scored, in words, where it is not one tensor; or None.
 
     Raises
     ------
@@ -85,18 +98,30 @@ class Score(Scoring):
         if output not in ("raw", "probability"):
             raise InputError(f"output={output!r} is not known; use 'raw' or 'probability'")
         self.output, self.class_names = output, _names(class_names)
-        self.function: Callable[[Any], Tensor] | None = target if callable(target) else None
-        if self.function is not None:
+        self.part: str | None = None
+        self.functions: tuple[Callable[[Any], Tensor], ...] = _functions(target)
+        neuron = neuron_of(target)
+        if neuron is not None:
+            self.layer, self.functions = neuron[0], (_Neuron(*neuron),)
+        if self.functions:
             if output != "raw":
                 raise InputError(
-                    "output='probability' has no meaning with a function as the target; let the "
-                    "function return what you want explained"
+                    "output='probability' has no meaning with a function or a neuron as the "
+                    "target; let the function return what you want explained"
                 )
-            self.classes, self.binary, self.units = 0, False, "score"
+            self.classes, self.binary, self.units = (
+                0,
+                False,
+                "score" if not neuron else "activation",
+            )
+            self.per_target = isinstance(target, (list, tuple)) and neuron is None
+            self.columns = len(self.functions)
             self.squashed = False
             self.squash: nn.Module = nn.Identity()
-            self._of_function(example, rows)
+            for function in self.functions:
+                _of_function(function, example, rows)
             return
+        example, self.part = scored_part(example)
         shape = _checked(example, rows).shape
         if len(shape) > 2:
             raise ModelError(
@@ -107,12 +132,18 @@ class Score(Scoring):
         single = len(shape) == 1 or shape[1] == 1
         inside = bool(((example >= 0) & (example <= 1)).all())
         self._read_target(target, single, shape, samples)
+        self.columns = 1 if self.index is None else self.index.shape[1]
         self.squashed = self.binary and squashed and inside
         # A module, not a function: rules for layers (DeepLIFT) need to find it.
         self.squash = (
             nn.Identity() if output == "raw" else nn.Sigmoid() if self.binary else nn.Softmax(dim=1)
         )
         self.units = self._units(example)
+
+    @property
+    def shared(self) -> bool:
+        """Whether all rows are explained for the same targets."""
+        return self.index is None or len(self.index) == 1
 
     def _read_target(self, target: Any, single: bool, shape: torch.Size, samples: int) -> None:
         names = self.class_names
@@ -144,9 +175,25 @@ class Score(Scoring):
             self.predicted = True
         elif _is(target, "all"):
             self.per_target = True
-            self.index = torch.arange(self.classes)
+            self.index = torch.arange(self.classes)[None]
+        elif _is_nested(target):
+            self.per_target = True
+            self.index = self._several(target)
         else:
             self.index = self._indices(target, samples)
+
+    def _several(self, target: Any) -> Tensor:
+        """Return the targets of a list in a list, which every row is explained for."""
+        if len(target) != 1 or not len(target[0]):
+            raise InputError(
+                f"target has shape {tuple(np.shape(target))}; give one list inside a list, such as "
+                "target=[[3, 7]], for several targets of every row"
+            )
+        chosen = [self._class(_plain(value)) for value in target[0]]
+        twice = next((c for i, c in enumerate(chosen) if c in chosen[:i]), None)
+        if twice is not None:
+            raise InputError(f"target={_brief(target)} names class {twice} more than once")
+        return torch.tensor([chosen])
 
     def _indices(self, target: Any, samples: int) -> Tensor:
         if isinstance(target, Tensor):
@@ -158,11 +205,11 @@ class Score(Scoring):
             given = np.asarray(target)
         if given.ndim > 1 or (given.ndim == 1 and len(given) != samples):
             raise InputError(
-                f"target has shape {given.shape}; give one class, or one for each of the "
-                f"{samples} samples"
+                f"target has shape {given.shape}; give one class, one for each of the "
+                f"{samples} samples, or several for every sample as a list in a list, [[0, 2]]"
             )
         flat = [self._class(value) for value in given.reshape(-1).tolist()]
-        return torch.tensor(flat * (samples if given.ndim == 0 else 1))
+        return torch.tensor(flat)[:, None]
 
     def _class(self, value: Any) -> int:
         if isinstance(value, str):
@@ -225,8 +272,9 @@ class Score(Scoring):
         index
             The class of each point, shape (points, targets), or None where there are no classes.
         """
-        if self.function is not None:
-            return self._of_function(output, None)[:, None]
+        if self.functions:
+            return torch.stack([_of_function(f, output, None) for f in self.functions], dim=1)
+        output = scored_part(output)[0]
         logits = output.reshape(len(output), -1)
         if self.squashed:
             logits = torch.cat([1 - logits, logits], dim=1)
@@ -238,29 +286,108 @@ class Score(Scoring):
 
     def choose(self, output: Any) -> Tensor:
         """Return the predicted class of each row, shape (rows,)."""
+        output = scored_part(output)[0]
         logits: Tensor = output.reshape(len(output), -1)
         if self.binary:
             return (logits[:, 0] > (0.5 if self.squashed else 0)).long()
         return logits.argmax(dim=1)
 
-    def _of_function(self, output: Any, rows: int | None) -> Tensor:
-        assert self.function is not None
-        try:
-            score = self.function(output)
-        except Exception as error:
-            raise ModelError(
-                f"the target function failed on the model's output ({describe(output)}): {error}"
-            ) from error
-        if not isinstance(score, Tensor):
-            raise ModelError(f"the target function returned a {type(score).__name__}, not a tensor")
-        if score.ndim == 2 and score.shape[1] == 1:
-            score = score[:, 0]
-        if score.ndim != 1 or (rows is not None and len(score) != rows):
-            raise ModelError(
-                f"the target function returned shape {tuple(score.shape)}; expected one number for "
-                f"each row{f', shape ({rows},)' if rows is not None else ''}"
+
+class _Neuron:
+    """One unit of a layer, or one of its channels: the mean over the axes behind it."""
+
+    def __init__(self, layer: str, index: Any) -> None:
+        self.layer = layer
+        self.index = (index,) if isinstance(index, (int, np.integer)) else tuple(index)
+        self.__name__ = f"{layer}[{', '.join(map(str, self.index))}]"
+
+    def __call__(self, output: Tensor) -> Tensor:
+        shape = tuple(output.shape[1:])
+        inside = len(self.index) <= len(shape) and all(
+            -size <= i < size for i, size in zip(self.index, shape, strict=False)
+        )
+        if not inside:
+            raise InputError(
+                f"there is no unit {self.index} in layer {self.layer!r}, which puts out {shape} "
+                "for each row"
             )
-        return score
+        unit: Tensor = output[(slice(None), *self.index)]
+        return unit if unit.ndim == 1 else unit.flatten(1).mean(1)
+
+
+def neuron_of(target: Any) -> tuple[str, Any] | None:
+    """Return the layer and the index of a target that names a neuron: ``("conv1", (3, 0, 0))``."""
+    if not isinstance(target, tuple) or len(target) != 2 or not isinstance(target[0], str):
+        return None
+    index = target[1]
+    whole = (int, np.integer)
+    if isinstance(index, bool) or not (
+        isinstance(index, whole)
+        or (isinstance(index, (tuple, list)) and all(isinstance(i, whole) for i in index) and index)
+    ):
+        return None
+    return target[0], index
+
+
+def _functions(target: Any) -> tuple[Callable[[Any], Tensor], ...]:
+    if callable(target):
+        return (target,)
+    if isinstance(target, (list, tuple)) and target and all(map(callable, target)):
+        return tuple(target)
+    return ()
+
+
+def _is_nested(target: Any) -> bool:
+    if isinstance(target, (np.ndarray, Tensor)):
+        return target.ndim == 2
+    return (
+        isinstance(target, (list, tuple))
+        and len(target) > 0
+        and all(isinstance(part, (list, tuple)) for part in target)
+    )
+
+
+def _of_function(function: Callable[[Any], Tensor], output: Any, rows: int | None) -> Tensor:
+    try:
+        score = function(output)
+    except PellucidError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"the target function failed on the model's output ({describe(output)}): {error}"
+        ) from error
+    if not isinstance(score, Tensor):
+        raise ModelError(f"the target function returned a {type(score).__name__}, not a tensor")
+    if score.ndim == 2 and score.shape[1] == 1:
+        score = score[:, 0]
+    if score.ndim != 1 or (rows is not None and len(score) != rows):
+        raise ModelError(
+            f"the target function returned shape {tuple(score.shape)}; expected one number for "
+            f"each row{f', shape ({rows},)' if rows is not None else ''}"
+        )
+    return score
+
+
+def scored_part(output: Any) -> tuple[Any, str | None]:
+    """Return the part of a model's output that classes are chosen from, and its name.
+
+    That is the tensor itself; ``"logits"`` of a dict, which is what Hugging Face's models return;
+    the first tensor of a tuple or list; the only tensor of a dict.
+    """
+    if isinstance(output, Tensor):
+        return output, None
+    if hasattr(output, "keys"):
+        if "logits" in output:
+            return output["logits"], "logits"
+        tensors = [key for key in output if isinstance(output[key], Tensor)]
+        if len(tensors) == 1:
+            return output[tensors[0]], str(tensors[0])
+        return output, None
+    if isinstance(output, (tuple, list)):
+        first = next((i for i, part in enumerate(output) if isinstance(part, Tensor)), None)
+        if first is not None and output[first].is_floating_point():
+            return output[first], f"output[{first}]"
+    return output, None
 
 
 def _checked(output: Any, rows: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,8 +30,41 @@ def maps(explanation: Explanation, shown: int) -> tuple[np.ndarray, int]:
     )
 
 
-def limit(attributions: np.ndarray, clip: float | None) -> tuple[float, str]:
-    """Return where the colours end, the same for all panels, and what that clips in words.
+@dataclass(frozen=True)
+class Limit:
+    """Where colours end, and what lies beyond.
+
+    Attributes
+    ----------
+    end
+        The magnitude of the strongest colour.
+    pixels, mass
+        Shares of the pixels, and of the sum of their magnitudes, that are clipped to it.
+    empty
+        Whether every attribution is zero.
+    """
+
+    end: float
+    pixels: float = 0.0
+    mass: float = 0.0
+    empty: bool = False
+
+    def note(self, magnitude: bool = False) -> str:
+        """Return what is clipped in words; empty where nothing is."""
+        if self.empty:
+            return "every attribution is zero"
+        if not self.pixels:
+            return ""
+        sign = "" if magnitude else "±"
+        return f"colours clipped at {sign}{number(self.end)}: {self.shares()}"
+
+    def shares(self) -> str:
+        """Return how much is clipped in words."""
+        return f"{percent(self.pixels)} of the pixels, {percent(self.mass)} of the mass"
+
+
+def limit(attributions: np.ndarray, clip: float | None) -> Limit:
+    """Return where the colours end, the same for all panels, and how much that clips.
 
     A percentile that falls on zero would paint everything else at full strength, so then nothing
     is clipped.
@@ -40,16 +74,13 @@ def limit(attributions: np.ndarray, clip: float | None) -> tuple[float, str]:
     sizes = np.abs(attributions[np.isfinite(attributions)]).astype(np.float64)
     largest = float(sizes.max()) if sizes.size else 0.0
     if largest == 0:
-        return 1.0, "every attribution is zero"
+        return Limit(1.0, empty=True)
     # The neighbour above: of a few pixels the largest must not always be clipped.
     end = largest if clip is None else float(np.percentile(sizes, clip, method="higher"))
     if end <= 0 or end >= largest:
-        return largest, ""
+        return Limit(largest)
     beyond = sizes > end
-    return end, (
-        f"colours clipped at ±{number(end)}: {percent(beyond.mean())} of the pixels, "
-        f"{percent(sizes[beyond].sum() / sizes.sum())} of the mass"
-    )
+    return Limit(end, float(beyond.mean()), float(sizes[beyond].sum() / sizes.sum()))
 
 
 def shown_inputs(explanation: Explanation, shown: int) -> tuple[np.ndarray | None, str]:

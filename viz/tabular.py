@@ -34,29 +34,13 @@ class _Row:
     kept: np.ndarray
     rest: np.ndarray
 
-    def name(self, feature: int) -> str:
-        """Return a feature's full name."""
-        names = self.explanation.feature_names
-        if names is not None:
-            return names[feature]
-        axes = self.explanation.axes or ("sample", "feature")
-        return f"{axes[1]} {feature}"
-
-    def label(self, feature: int) -> str:
-        """Return a feature's short name and its value in the input."""
-        for shown in (self.explanation.display, self.explanation.inputs):
-            if isinstance(shown, np.ndarray) and shown.shape[1:] == self.values.shape:
-                row = min(self.sample, len(shown) - 1)
-                return f"{shorten(self.name(feature))} = {number(shown[row, feature])}"
-        return shorten(self.name(feature))
-
     @property
     def steps(self) -> list[tuple[str, str, float, float]]:
         """Label, full name, value and standard error of each bar."""
         found = [
             (
-                self.label(i),
-                self.name(i),
+                words.valued_feature(self.explanation, self.sample, i),
+                words.feature(self.explanation, i),
                 float(self.values[i]),
                 float("nan") if self.errors is None else float(self.errors[i]),
             )

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pellucid.errors import InputError
 from pellucid.interpret.results import Explanation
-from pellucid.interpret.results.trees import is_leaf
-from pellucid.viz.theme import escape, expect, number, percent, shorten
+from pellucid.interpret.results.trees import is_leaf, leaves
+from pellucid.viz.theme import Theme, escape, expect, number, percent, shorten
 
 
 def single(explanation: Explanation, function: str) -> Explanation:
     """Return an explanation of one input and one target; raise for any other."""
+    explanation = one_input(explanation, function)
+    if explanation.targeted:
+        raise InputError(
+            f"the explanation is of several targets, and viz.{function} draws one; viz.compare "
+            "draws them side by side, and explain(model, inputs, target=0) explains one"
+        )
+    return explanation
+
+
+def one_input(explanation: Explanation, function: str) -> Explanation:
+    """Return an explanation of one input or place, perhaps of several targets; raise for others."""
     expect(explanation, Explanation, function)
     paths = explanation.paths
     if len(paths) > 1:
+        what = "places" if isinstance(explanation.at, tuple) else "inputs"
         raise InputError(
-            f"the explanation is of {len(paths)} inputs ({', '.join(map(repr, paths))}), and "
+            f"the explanation is of {len(paths)} {what} ({', '.join(map(repr, paths))}), and "
             f"viz.{function} draws one; choose it with explanation.select({paths[0]!r})"
-        )
-    if explanation.targeted:
-        raise InputError(
-            f"the explanation is of several targets, and viz.{function} draws one; explain one "
-            "target at a time, such as explain(model, inputs, target=0)"
         )
     if not len(explanation):
         raise InputError("the explanation has no samples to draw")
@@ -45,6 +54,26 @@ def target(explanation: Explanation, sample: int, length: int = 40) -> str:
     return f"class {name}" if explanation.class_names is None else shorten(name, length)
 
 
+def complete(explanation: Explanation) -> bool:
+    """Whether the values are contributions that account for a difference of predictions."""
+    return explanation.baseline_prediction is not None
+
+
+def magnitude(explanation: Explanation) -> bool:
+    """Whether the values have no sign, by their method; wrong values are not believed."""
+    stated = any(explanation.settings.get(key) for key in ("absolute", "nonnegative"))
+    return stated and not any((a < 0).any() for _, a in leaves(explanation.values) if a is not None)
+
+
+def zero(explanation: Explanation) -> str:
+    """Return what the value 0 means, for an axis."""
+    if not magnitude(explanation):
+        return "0: no effect, negative: against it"
+    if explanation.settings.get("absolute"):
+        return "0: none"
+    return "0: none, or against it, which this method leaves out"
+
+
 def score(explanation: Explanation, of: str = "") -> str:
     """Return what is explained, such as "logit of class 7"."""
     return f"{explanation.units} of {of}" if of else explanation.units
@@ -52,7 +81,7 @@ def score(explanation: Explanation, of: str = "") -> str:
 
 def quantity(explanation: Explanation, of: str = "") -> str:
     """Return what one value is, for an axis."""
-    if explanation.baseline_prediction is not None:
+    if complete(explanation):
         return f"contribution to the {score(explanation, of)}"
     return f"attribution by {method_name(explanation)}, for the {score(explanation, of)}"
 
@@ -79,6 +108,14 @@ def trust(explanation: Explanation, sample: int) -> str:
     return "error not known"
 
 
+def marked_trust(explanation: Explanation, sample: int, look: Theme) -> str:
+    """Return how wrong a sample's attribution may be, escaped, and marked if it is late."""
+    said = escape(trust(explanation, sample))
+    if not late(explanation, sample):
+        return said
+    return f'<span style="color:{look.warning}"><b>▲ {said}</b></span>'
+
+
 def late(explanation: Explanation, sample: int) -> bool:
     """Whether a sample's estimated error is above the tolerance that was asked for."""
     tolerance = explanation.settings.get("tolerance")
@@ -93,8 +130,8 @@ def method_name(explanation: Explanation) -> str:
 
 
 def method(explanation: Explanation) -> str:
-    """Return the method, the baseline and, without an estimated error, what the method promises."""
-    said = f"Method: {method_name(explanation)}"
+    """Return the method and place, the baseline and, without an error, what the method promises."""
+    said = f"Method: {method_name(explanation)}{place(explanation)}"
     baseline, promise = (explanation.settings.get(key) for key in ("baseline", "promise"))
     if baseline is not None:
         said += f", baseline: {shorten(baseline, 60)}"
@@ -103,6 +140,36 @@ def method(explanation: Explanation) -> str:
     if explanation.error is None and promise is not None:
         said += f" ({shorten(promise, 120)})"
     return said
+
+
+def place(explanation: Explanation) -> str:
+    """Return where in the model the values are, as " at layer4"; empty for the input."""
+    if isinstance(explanation.at, tuple):
+        return f" at {len(explanation.at)} places"
+    return "" if explanation.at == "input" else f" at {shorten(explanation.at, 60)}"
+
+
+def methods(explanations: Sequence[Explanation]) -> str:
+    """Return what `method` says of each, those that say the same once."""
+    said = list(dict.fromkeys(method(one).removeprefix("Method: ") for one in explanations))
+    return f"Method{'s' if len(said) > 1 else ''}: {'; '.join(said)}"
+
+
+def feature(explanation: Explanation, position: int) -> str:
+    """Return a feature's full name."""
+    if explanation.feature_names is not None:
+        return explanation.feature_names[position]
+    axes = tuple(explanation.axes or ("sample", "feature"))
+    return f"{axes[1]} {position}"
+
+
+def valued_feature(explanation: Explanation, sample: int, position: int) -> str:
+    """Return a feature's short name and its value in the input."""
+    name = shorten(feature(explanation, position))
+    for shown in (explanation.display, explanation.inputs):
+        if isinstance(shown, np.ndarray) and shown.shape[1:] == explanation.values.shape[1:]:
+            return f"{name} = {number(shown[min(sample, len(shown) - 1), position])}"
+    return name
 
 
 def heading(explanation: Explanation, sample: int) -> str:

@@ -7,13 +7,14 @@ import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from pellucid.errors import InputError
 
 _FAMILIES = ("gradients", "paths", "propagation")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,13 @@ class Attribution:
         Those that were used, defaults included.
     scale
         What the error is relative to, shape (rows, targets), where there is an error.
+    standard_error
+        Of each value, in their shape, where the method samples.
+    shape, axes
+        Shape of one row's values and what its axes are, where they are not those of the place.
+    path
+        Nodes of each row's path: ``"step"``, ``"score"`` and ``"norm"``, (rows, nodes), padded
+        with NaN.
     """
 
     values: Tensor
@@ -40,6 +48,10 @@ class Attribution:
     error: Tensor | None
     settings: dict[str, Any]
     scale: Tensor | None = None
+    standard_error: Tensor | None = None
+    shape: tuple[int, ...] | None = None
+    axes: tuple[str, ...] | None = None
+    path: dict[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,9 +63,12 @@ class Method:
     name, family
         What it is called, and the file that it lives in.
     run
-        The mathematics: from a block and options to an `Attribution`.
+        The mathematics: from a block at one place and options to an `Attribution`; if `joint`, from
+        a block and its places to one for each place.
     baseline
         Whether it compares with a baseline.
+    background
+        Whether it needs samples of the data.
     complete
         Whether its values add up to the prediction less the baseline's.
     cost
@@ -69,11 +84,16 @@ class Method:
         Gradients of each row that it keeps at a time, so that blocks of rows fit into memory.
     several_targets
         Whether several targets can share its passes.
+    joint
+        Whether it takes all places at once, because they share its path.
+    where
+        Places that it is for: ``"any"``, ``"input"``, ``"layer"``, or ``"map"``, a layer that keeps
+        the rows and columns of a picture (and finds one by itself).
     """
 
     name: str
     family: str
-    run: Callable[..., Attribution]
+    run: Callable[..., Any]
     baseline: bool
     complete: bool
     cost: str
@@ -82,6 +102,9 @@ class Method:
     points: Callable[[dict[str, Any]], int | None]
     kept: Callable[[dict[str, Any]], int]
     several_targets: bool
+    background: bool = False
+    joint: bool = False
+    where: str = "any"
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -106,10 +129,13 @@ def method(
     points: Callable[[dict[str, Any]], int | None],
     kept: Callable[[dict[str, Any]], int] = lambda _: 0,
     several_targets: bool = True,
-) -> Callable[[Callable[..., Attribution]], Callable[..., Attribution]]:
+    background: bool = False,
+    joint: bool = False,
+    where: str = "any",
+) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Register a function of a block as an attribution method, under its own name."""
 
-    def register(run: Callable[..., Attribution]) -> Callable[..., Attribution]:
+    def register(run: Callable[..., T]) -> Callable[..., T]:
         _methods[run.__name__] = Method(
             name=run.__name__,
             family=run.__module__.rpartition(".")[2],
@@ -122,6 +148,9 @@ def method(
             points=points,
             kept=kept,
             several_targets=several_targets,
+            background=background,
+            joint=joint,
+            where=where,
         )
         return run
 

@@ -107,7 +107,13 @@ def importance(
         [torch.randperm(len(table), generator=draw, device="cpu") for _ in range(repeats)]
     )
     with Engine(
-        adapted, batch, device=device, batch_size=batch_size, seed=seed, progress=progress
+        adapted,
+        batch,
+        device=device,
+        batch_size=batch_size,
+        seed=seed,
+        progress=progress,
+        differentiable=False,
     ) as engine:
         output, _ = engine.probe()
         engine.expect(len(table) * (2 + repeats * table.shape[1]))
@@ -193,7 +199,7 @@ class _Loss(Scoring):
     def __init__(
         self, metric: str, truth: Tensor, function: Callable[[Tensor, Tensor], Tensor]
     ) -> None:
-        self.metric, self.index, self._function = metric, truth, function
+        self.metric, self.index, self._function = metric, truth[:, None], function
 
     def __call__(self, output: Any, index: Tensor | None) -> Tensor:
         assert index is not None

@@ -178,7 +178,13 @@ def _read(
     batch = read_inputs(inputs, attribute=None, dtype=adapted.dtype, differentiable=False)
     everything = Kept()
     with Engine(
-        adapted, batch, device=device, batch_size=batch_size, seed=seed, progress=progress
+        adapted,
+        batch,
+        device=device,
+        batch_size=batch_size,
+        seed=seed,
+        progress=progress,
+        differentiable=False,
     ) as engine:
         engine.probe()
         engine.expect(batch.samples)

@@ -1,0 +1,225 @@
+"""Places in a model that attributions are made at: its inputs, an embedding, what a layer puts out.
+
+A place is made of slots: tensors that can be read, differentiated by, and replaced, while the rest
+of the network runs on the row's own inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from pellucid.errors import InputError, InputTypeError
+from pellucid.interpret.inputs import Inputs
+from pellucid.interpret.models import Model
+from pellucid.interpret.taps import Call
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One tensor of a place.
+
+    Attributes
+    ----------
+    path
+        The input that it is, or that its embedding looks up; None for a layer inside.
+    layer
+        The module that puts it out; None for an input that the model takes as it is.
+    """
+
+    path: str | None = None
+    layer: str | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a model attributions are made.
+
+    Attributes
+    ----------
+    name
+        ``"input"``, or the layer's name.
+    slots
+        Its tensors, one after another.
+    """
+
+    name: str
+    slots: tuple[Slot, ...]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Return the modules that have to be listened to."""
+        return tuple(slot.layer for slot in self.slots if slot.layer is not None)
+
+    @property
+    def inside(self) -> bool:
+        """Whether it is a layer's output, not an input or its embedding."""
+        return all(slot.path is None for slot in self.slots)
+
+
+def input_place(inputs: Inputs, embeddings: dict[str, str]) -> Place:
+    """Return the place of the attributed inputs.
+
+    Parameters
+    ----------
+    inputs
+        The inputs; those that are indices are attributed by way of their embedding.
+    embeddings
+        From the paths of index inputs to the modules that look them up.
+    """
+    here = inputs.tensors(attributed=True)
+    return Place(
+        "input",
+        tuple(
+            Slot(path, None if leaf.is_floating_point() else embeddings.get(path))
+            for path, leaf in here.items()
+        ),
+    )
+
+
+def named_places(at: Any, model: Model) -> list[str]:
+    """Return the names of the places that a person asks for, checked.
+
+    Raises
+    ------
+    InputError, InputTypeError
+        If there is no such layer, or it is not named in a way that we know.
+    """
+    if isinstance(at, (str, nn.Module)) or not isinstance(at, Sequence):
+        at = [at]
+    names = []
+    for one in at:
+        if isinstance(one, nn.Module):
+            names.append(_name_of(one, model))
+        elif isinstance(one, str):
+            if one != "input":
+                try:
+                    model.layer(one)
+                except InputError as error:
+                    raise InputError(f"at={one!r}: {error}; at='input' is the input") from None
+            names.append(one)
+        else:
+            raise InputTypeError(
+                f"at={one!r} is a {type(one).__name__}; give 'input', the name of a layer such as "
+                f"{_some_layer(model)!r}, a module of the model, or a list of these"
+            )
+    if not names:
+        raise InputError("at is empty; give 'input', or the name of a layer")
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise InputError(f"at names {twice!r} more than once")
+    return names
+
+
+def _name_of(module: nn.Module, model: Model) -> str:
+    root = model.module
+    if root is None:
+        raise InputError(f"{model.name} is a function: it has no layers to attribute to")
+    wanted = getattr(module, "_orig_mod", module)
+    for name, one in root.named_modules():
+        if one is wanted and name:
+            return name
+    raise InputError(
+        f"at is a {type(module).__name__} that is not a part of {model.name}; give one of its own "
+        f"modules, or a name such as {_some_layer(model)!r}"
+    )
+
+
+def _some_layer(model: Model) -> str:
+    if model.module is None:
+        return "layer"
+    return next((name for name, _ in model.module.named_modules() if name), "layer")
+
+
+def find_embeddings(inputs: Inputs, calls: Sequence[Call], model: Model) -> dict[str, str]:
+    """Return, for the inputs that are indices, the embeddings that look them up.
+
+    Parameters
+    ----------
+    inputs
+        The inputs, first rows of which went through the model.
+    calls
+        What its embeddings were called with.
+    model
+        The model; one of Hugging Face says itself which its word embedding is.
+    """
+    found: dict[str, str] = {}
+    ask = getattr(model.module, "get_input_embeddings", None)
+    words = _ask(ask) if callable(ask) else None
+    named = [call for call in calls if call.module is words] if words is not None else []
+    for call in named or calls:
+        for path, leaf in inputs.tensors().items():
+            if leaf.is_floating_point() or leaf.dtype == torch.bool or path in found:
+                continue
+            ids = call.given
+            # It stands for the input if it looks up just that, and nothing else is looked up in it.
+            same = ids.shape[1:] == leaf.shape[1:] and torch.equal(
+                ids.cpu(), leaf[: len(ids)].to(ids.dtype).cpu()
+            )
+            if same and sum(other.name == call.name for other in calls) == 1:
+                found[path] = call.name
+                break
+    return found
+
+
+def _ask(ask: Any) -> Any:
+    try:
+        return ask()
+    except (NotImplementedError, AttributeError):  # a model without words, of audio say
+        return None
+
+
+def attributed_indices(
+    inputs: Inputs, embeddings: dict[str, str], named: Sequence[str] | None
+) -> tuple[str, ...]:
+    """Return which inputs are attributed where none of them is floating-point, or as named.
+
+    Raises
+    ------
+    InputTypeError
+        If an index has no embedding to attribute by way of.
+    """
+    wanted = tuple(embeddings) if named is None else tuple(named)
+    there = inputs.tensors()
+    if not wanted or not set(wanted) <= {
+        p for p, t in there.items() if t.is_floating_point()
+    } | set(embeddings):
+        raise not_differentiable(inputs, wanted)
+    return tuple(path for path in there if path in wanted)
+
+
+def not_differentiable(inputs: Inputs, wanted: Sequence[str]) -> InputTypeError:
+    """Return what to say of indices that no embedding of the model looks up."""
+    there = inputs.tensors()
+    floating = [path for path, leaf in there.items() if leaf.is_floating_point()]
+    for path in wanted:
+        if path not in floating:
+            return InputTypeError(
+                f"attribute names {path!r}, which is {there[path].dtype}: a gradient needs "
+                "floating-point numbers, and no embedding of the model looks these up as they "
+                f"are; floating-point are {floating}"
+            )
+    kinds = ", ".join(sorted({str(leaf.dtype) for leaf in there.values()}))
+    return InputTypeError(
+        f"the inputs are {kinds}, and a gradient needs floating-point numbers: "
+        "if they are quantities pass inputs.float() (of an array or data frame, "
+        "inputs.astype(float)); if they are indices, no nn.Embedding of the model looks them "
+        "up as they are: explain a function that takes the embedded vectors"
+    )
+
+
+def layer_axes(shape: Sequence[int], module: nn.Module) -> tuple[str, ...]:
+    """Return what each axis of a layer's output is, as far as its kind tells."""
+    over_time = isinstance(module, (nn.Conv1d, nn.ConvTranspose1d, nn.modules.pooling._MaxPoolNd))
+    known: dict[int, tuple[str, ...]] = {
+        0: ("sample",),
+        1: ("sample", "feature"),
+        2: ("sample", "channel", "time") if over_time else ("sample", "token", "feature"),
+        3: ("sample", "channel", "row", "column"),
+        4: ("sample", "channel", "depth", "row", "column"),
+    }
+    return known.get(len(shape), ("sample", *(f"axis {i + 1}" for i in range(len(shape)))))
