@@ -156,6 +156,11 @@ class Block:
         return made.at(self.place)
 
     @property
+    def source(self) -> Block:
+        """The same rows at the input."""
+        return self._source
+
+    @property
     def inputs(self) -> Leaves:
         """One tensor for each slot of the place, float32 or wider: (rows, ...)."""
         if self._inputs is None:
@@ -236,15 +241,17 @@ class Block:
 
     # -- what a method asks for --------------------------------------------------------------
 
-    def here(self) -> Here:
+    def here(self, *, gradient: bool = True) -> Here:
         """Return what is at this place for the rows as they are, and the scores' gradient there.
 
-        All places that were asked for share one pass.
+        All places that were asked for share one pass; without `gradient` it is forward only, and
+        the gradient is left empty.
         """
         source = self._source
-        if self.place.name not in source._here:
-            known = self.place.name in {place.name for place in self.places}
-            source._look(self.places if known else (self.place,))
+        known = source._here.get(self.place.name)
+        if known is None or (gradient and not known.gradient.shape[-1]):
+            shared = self.place.name in {place.name for place in self.places}
+            source._look(self.places if shared else (self.place,), gradient=gradient)
         return source._here[self.place.name]
 
     def values(self, points: Points, into: Sink) -> None:
@@ -405,7 +412,7 @@ class Block:
                 self.engine.each_chunk(self.n, compute, deliver)
         return tuple(torch.cat(part) for part in parts)
 
-    def _look(self, places: Sequence[Place]) -> None:
+    def _look(self, places: Sequence[Place], *, gradient: bool) -> None:
         """Make the one pass at the rows that all places share."""
         parts: list[tuple[Tensor, Tensor, Leaves, Tensor]] = []
         choose = not self._chosen
@@ -416,10 +423,15 @@ class Block:
                 def work() -> tuple[Tensor, Tensor, Leaves, Tensor]:
                     leaves = points.make(rows, self)
                     if not choose:
-                        return *self._taken(rows, leaves, self._index, places, taps), rows
+                        taken = self._taken(
+                            rows, leaves, self._index, places, taps, gradient=gradient
+                        )
+                        return *taken, rows
                     # The class is chosen from the same pass that is differentiated.
                     picked: list[Tensor] = []
-                    taken = self._taken(rows, leaves, None, places, taps, picked)
+                    taken = self._taken(
+                        rows, leaves, None, places, taps, picked, gradient=gradient
+                    )
                     return *taken, picked[0]
 
                 return self._guarded(rows, work)
@@ -434,12 +446,12 @@ class Block:
         if choose:
             self._index, self._chosen = torch.cat(chosen)[:, None], True
         whole = [torch.cat(parts) for parts in zip(*held, strict=True)]
-        score, gradient, first = torch.cat(scores), torch.cat(gradients), 0
+        score, slopes, first = torch.cat(scores), torch.cat(gradients), 0
         for place in places:
             last = first + len(place.slots)
             here = tuple(whole[first:last])
             size = sum(leaf[0].numel() for leaf in here)
-            of_place, gradient = gradient[..., :size], gradient[..., size:]
+            of_place, slopes = slopes[..., :size], slopes[..., size:]
             self._here[place.name] = Here(score, here, of_place)
             first = last
 
@@ -451,19 +463,25 @@ class Block:
         places: Sequence[Place],
         taps: Taps,
         picked: list[Tensor] | None = None,
+        *,
+        gradient: bool = True,
     ) -> tuple[Tensor, Tensor, Leaves]:
         """Return scores, gradients at places, and what is there, at points of the input."""
-        at_input = any(not place.inside for place in places)
+        at_input = gradient and any(not place.inside for place in places)
         seen = tuple(
             leaf.to(dtype).detach().requires_grad_(at_input and dtype.is_floating_point)
             for leaf, dtype in zip(leaves, self._dtypes, strict=True)
         )
-        with torch.enable_grad():
+        with torch.set_grad_enabled(gradient):
             scores = self._scores(seen, rows, index, taps, picked)
             tensors: list[Tensor] = []
             for place in places:
                 tensors += seen if not place.inside else [taps.seen[n] for n in place.layers]
-            found = self._differentiate(scores, tuple(tensors), places)
+            found = (
+                self._differentiate(scores, tuple(tensors), places)
+                if gradient
+                else scores.new_empty(len(scores), self.targets, 0)
+            )
         held = tuple(wide_tensor(tensor.detach()) for tensor in tensors)
         return wide_tensor(scores.detach()), found, held
 

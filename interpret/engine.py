@@ -35,7 +35,7 @@ from pellucid.interpret.places import (
     input_place,
     not_differentiable,
 )
-from pellucid.interpret.taps import Taps, embedding_calls
+from pellucid.interpret.taps import Output, Taps, embedding_calls, layer_outputs
 from pellucid.interpret.targets import Scoring
 
 T = TypeVar("T")
@@ -209,6 +209,18 @@ class Engine:
         for name, tensor in self._examples.items():
             self.shapes[name] = ((tuple(tensor.shape[1:]), tensor.dtype),)
         return output, n
+
+    def outputs(self) -> tuple[list[Output], int]:
+        """Evaluate the first rows: what every layer puts out, and for how many rows."""
+        before = self.call, self._chunk
+        self.call = self.call_beneath
+        try:
+            with layer_outputs(self.model) as found:
+                _, rows = self.probe()
+        finally:
+            # The probe of the places themselves, which keeps less, decides the chunk.
+            self.call, self._chunk = before
+        return found, rows
 
     def example(self, layer: str) -> Tensor:
         """Return what a layer put out for the first rows, which `probe` was told of."""

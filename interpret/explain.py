@@ -21,7 +21,7 @@ from pellucid.interpret.engine import Engine
 from pellucid.interpret.inputs import Inputs, is_whole, read_inputs
 from pellucid.interpret.memory import is_out_of_memory
 from pellucid.interpret.models import Model
-from pellucid.interpret.places import Place, layer_axes, named_places
+from pellucid.interpret.places import Place, last_map, layer_axes, named_places
 from pellucid.interpret.results import Cost, Explanation, Provenance
 from pellucid.interpret.results.explanation import resolve_groups
 from pellucid.interpret.results.trees import Tree, rebuild
@@ -151,7 +151,6 @@ def explain(
     names = named_places(at, adapted)
     batch = read_inputs(inputs, attribute=attribute, dtype=adapted.dtype)
     neuron = neuron_of(target)
-    layers = [name for name in names if name != "input"]
     if neuron is not None:
         adapted.layer(neuron[0])
 
@@ -159,6 +158,8 @@ def explain(
     with Engine(
         adapted, batch, device=device, batch_size=batch_size, seed=int(seed), progress=progress
     ) as engine:
+        found_map = chosen.where == "map" and _find_map(chosen, names, engine)
+        layers = [name for name in names if name != "input"]
         example, rows = engine.probe(layers if neuron is None else [*layers, neuron[0]])
         engine.locate(names, attribute)
         batch = engine.inputs
@@ -207,6 +208,8 @@ def explain(
     }
     if score.part is not None:
         settings["scored"] = score.part
+    if found_map:
+        settings["at"] = "auto: the last layer with rows and columns"
     provenance = Provenance(model=adapted.name, device=_device_name(engine.device), seed=int(seed))
     cost = Cost(engine.count.forward, engine.count.backward, time.perf_counter() - started)
     explanation = _assemble(
@@ -240,6 +243,21 @@ def _check_comparison(chosen: Method, baseline: Any, background: Any) -> None:
         raise InputError(
             f"{chosen.name} compares with samples of the data: give them as background=..."
         )
+
+
+def _find_map(chosen: Method, names: list[str], engine: Engine) -> bool:
+    """Put the last layer with rows and columns in the place of "input"; whether it was asked."""
+    if names != ["input"]:
+        if "input" in names:
+            raise InputError(
+                f"{chosen.name} is made at layers with rows and columns, and at names the input "
+                "beside layers; leave one of the two out"
+            )
+        return False
+    known = registry.registered().values()
+    instead = [one.name for one in known if one.where == "any" and not one.background]
+    names[:] = [last_map(*engine.outputs(), method=chosen.name, instead=instead)]
+    return True
 
 
 def _run(chosen: Method, block: Block, options: dict[str, Any]) -> dict[str, Attribution]:
@@ -353,7 +371,9 @@ def _assemble(
     """Put the blocks together, in the structure of the inputs, or by place."""
     done, batch = parts[-1].stop, engine.inputs
     one = len(engine.places) == 1
-    by_place = {place.name: _assemble_place(place, parts, engine, score) for place in engine.places}
+    by_place = {
+        place.name: _assemble_place(chosen, place, parts, engine, score) for place in engine.places
+    }
 
     def of(name: str) -> Any:
         found = {place: fields[name] for place, fields in by_place.items()}
@@ -409,7 +429,7 @@ def _assemble(
 
 
 def _assemble_place(
-    place: Place, parts: list[_Part], engine: Engine, score: Score
+    chosen: Method, place: Place, parts: list[_Part], engine: Engine, score: Score
 ) -> dict[str, Any]:
     """Return what is known at one place, each in the form that the explanation has it."""
     found = [part.found[place.name] for part in parts]
@@ -417,7 +437,7 @@ def _assemble_place(
     prediction = _joined(parts, place.name, "prediction", score)
     baseline_prediction = _joined(parts, place.name, "baseline_prediction", score)
     residual = None
-    if prediction is not None and baseline_prediction is not None:
+    if chosen.complete and prediction is not None and baseline_prediction is not None:
         sums = torch.cat([one.values.sum(-1, dtype=torch.float64) for one in found]).numpy()
         total = sums if score.per_target else sums[:, 0]
         residual = prediction.astype(float) - baseline_prediction.astype(float) - total

@@ -6,6 +6,7 @@ of the network runs on the row's own inputs.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from torch import nn
 from pellucid.errors import InputError, InputTypeError
 from pellucid.interpret.inputs import Inputs
 from pellucid.interpret.models import Model
-from pellucid.interpret.taps import Call
+from pellucid.interpret.taps import Call, Output
 
 
 @dataclass(frozen=True)
@@ -223,3 +224,67 @@ def layer_axes(shape: Sequence[int], module: nn.Module) -> tuple[str, ...]:
         4: ("sample", "channel", "depth", "row", "column"),
     }
     return known.get(len(shape), ("sample", *(f"axis {i + 1}" for i in range(len(shape)))))
+
+
+def last_map(outputs: Sequence[Output], rows: int, *, method: str, instead: Sequence[str]) -> str:
+    """Return the last layer that puts out a map of rows and columns: where CAMs are made.
+
+    Of one row and one column only if there is no other; called once; the innermost of those that
+    hand on the same tensor.
+
+    Parameters
+    ----------
+    outputs
+        What every module put out in one pass of the first rows.
+    rows
+        How many those were.
+    method, instead
+        Who asks, and methods that need no map.
+
+    Raises
+    ------
+    InputError
+        If there is none, or if layers of tokens come behind it.
+    """
+    calls = Counter(one.name for one in outputs)
+    tokens = {one.tensor.shape[1] for one in outputs if one.tensor.ndim == 3}
+    maps = []
+    for number, one in enumerate(outputs):
+        shape = one.tensor.shape
+        # Tokens by tokens are attention, not a picture.
+        if (
+            len(shape) == 4
+            and shape[0] == rows
+            and one.tensor.is_floating_point()
+            and calls[one.name] == 1
+            and not {*shape[2:]} <= tokens
+        ):
+            maps.append((number, one))
+    if not maps:
+        raise InputError(
+            f"{method} needs a layer with rows and columns, and no layer of the model puts out a "
+            "tensor (samples, channels, rows, columns) once in a pass; a layer of tokens that "
+            f"stand for patches of a picture can be named: at='name'. {', '.join(instead)} work "
+            "for any model"
+        )
+    _, last = next((m for m in reversed(maps) if m[1].tensor[0, 0].numel() > 1), maps[-1])
+    number, first = next(
+        m for m in maps if m[1].tensor is last.tensor and m[1].version == last.version
+    )
+    patches = first.tensor[0, 0].numel()
+    behind = next(
+        (
+            one.name
+            for one in outputs[number + 1 :]
+            if one.tensor.ndim == 3 and one.tensor.shape[1] in (patches, patches + 1)
+        ),
+        None,
+    )
+    if behind is not None:
+        raise InputError(
+            f"the last layer with rows and columns is {first.name!r}, and layers of tokens, such "
+            f"as {behind!r}, come behind it: name the one to attribute to. For a vision "
+            "transformer that is the first normalisation of its last block, as in "
+            "at='blocks.11.norm1': behind its attention only the class token counts"
+        )
+    return first.name

@@ -23,6 +23,15 @@ class Call:
     given: Tensor
 
 
+@dataclass(frozen=True)
+class Output:
+    """What one call of a module put out."""
+
+    name: str
+    tensor: Tensor
+    version: int  # of the tensor then: a layer behind may write into it
+
+
 class Taps:
     """Hooks on some layers of a model, for as long as they are open.
 
@@ -107,6 +116,24 @@ def embedding_calls(model: Model) -> Iterator[list[Call]]:
 
                     held.callback(module.register_forward_hook(heard).remove)
         yield calls
+
+
+@contextlib.contextmanager
+def layer_outputs(model: Model) -> Iterator[list[Output]]:
+    """Note the tensors that the modules of a model put out, in the order in which they do."""
+    outputs: list[Output] = []
+    with contextlib.ExitStack() as held:
+        for name, module in model.module.named_modules() if model.module is not None else ():
+
+            def heard(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
+                tensor = first_tensor(output)
+                if tensor is not None:
+                    version = 0 if tensor.is_inference() else tensor._version
+                    outputs.append(Output(name, tensor, version))
+
+            if name:
+                held.callback(module.register_forward_hook(heard).remove)
+        yield outputs
 
 
 def first_tensor(output: Any) -> Tensor | None:

@@ -39,11 +39,11 @@ def norm(vectors: Tensor) -> Tensor:
 
 
 def relative_error(
-    squares: Tensor, fourths: Tensor, values: Tensor, variation: Tensor, rounding: float
+    squares: Tensor, fourths: Tensor, size: Tensor, variation: Tensor, rounding: float
 ) -> tuple[Tensor, Tensor]:
     """Return the estimated error of each row, and what it is relative to.
 
-    That is the attribution's norm, or the floor where that is larger. `squares` and `fourths` are
+    That is `size`, the attribution's norm, or the floor where that is larger. `squares` and `fourths` are
     sums over the cells' errors; the square of the one over the other is the number of cells that
     make up the error. `rounding` is the relative rounding of a model in half precision.
     """
@@ -51,6 +51,6 @@ def relative_error(
     many = (_FEW / cells.clamp_min(_FEW)).sqrt()
     safety = _SAFETY_OF_MANY + (_SAFETY_OF_FEW - _SAFETY_OF_MANY) * many
     error = safety * squares.sqrt()
-    scale = torch.maximum(norm(values), FLOOR * variation)
+    scale = torch.maximum(size, FLOOR * variation)
     relative = torch.hypot(error / scale, torch.full_like(error, rounding))
     return torch.where(scale == 0, error, relative), scale

@@ -8,7 +8,7 @@ from small_models import make_case, make_inputs
 from torch import nn
 
 import pellucid as pl
-from pellucid.interpret.attribution.paths import RULES
+from pellucid.interpret.attribution.quadrature import RULES
 from pellucid.interpret.results.trees import leaves
 
 # Captum warns of what it does to the tensors that it is given.
