@@ -116,7 +116,8 @@ def _fitted(baseline: Any, path: str, leaf: Tensor, inputs: Inputs) -> Tensor:
     return tensor
 
 
-def _mean(background: Any, path: str, leaf: Tensor, inputs: Inputs) -> Tensor:
+def background_of(background: Any, path: str, leaf: Tensor, inputs: Inputs) -> Tensor:
+    """Return the samples that a background has for one input, checked."""
     samples = _as_tensor(
         _at(background, path, inputs), f"background for {label(path)}", inputs.feature_names
     )
@@ -126,6 +127,11 @@ def _mean(background: Any, path: str, leaf: Tensor, inputs: Inputs) -> Tensor:
             f"of shape {tuple(leaf.shape[1:])}"
         )
     check_finite(samples, f"background for {label(path)}")
+    return samples
+
+
+def _mean(background: Any, path: str, leaf: Tensor, inputs: Inputs) -> Tensor:
+    samples = background_of(background, path, leaf, inputs)
     return samples.double().mean(0, keepdim=True).to(leaf.dtype).to(leaf.device)
 
 

@@ -178,6 +178,18 @@ class Block:
         return self._baselines
 
     @property
+    def background(self) -> Leaves:
+        """Samples of the data at this place: one tensor for each slot, (samples, ...)."""
+        engine, source = self.engine, self._source
+        known = engine.background
+        if not known:
+            return ()
+        if self is source:
+            return known
+        numbers = torch.zeros(len(known[0]), dtype=torch.long, device=engine.device)
+        return source.changed(known, numbers).at(self.place).inputs
+
+    @property
     def index(self) -> Tensor | None:
         """The class of each row and target, (rows, targets); None where there are no classes."""
         source = self._source
@@ -301,6 +313,51 @@ class Block:
 
             source._each(points, compute, into)
 
+    def traced(
+        self, trace: Callable[[Callable[[], Tensor], Tensor], tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        """Evaluate the rows as they are, once, with something that listens to the pass.
+
+        Parameters
+        ----------
+        trace
+            Given a function that makes the pass and returns the scores (rows, targets), with
+            gradients where they are on, and the rows of a chunk; returns the scores, and what it
+            heard, reduced to a tensor with a row for each.
+
+        Returns
+        -------
+        scores, heard
+            Shapes (rows, targets) and (rows, ...).
+        """
+        source = self._source
+        choose, points = not source._chosen, Rows(self.n)
+        parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        with source._beneath(), source._tapped() as taps:
+
+            def chunk(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+                picked: list[Tensor] = []
+
+                def run() -> Tensor:
+                    leaves = points.make(rows, source)
+                    return source._scores(
+                        leaves, rows, source._index, taps, picked if choose else None
+                    )
+
+                scores, heard = source._guarded(rows, lambda: trace(run, rows))
+                return wide_tensor(scores.detach()), heard, picked[0] if choose else rows
+
+            def deliver(result: tuple[Tensor, Tensor, Tensor]) -> None:
+                parts.append(result)
+                self.engine.advance(len(result[0]))
+
+            with torch.no_grad():
+                self.engine.each_chunk(self.n, chunk, deliver)
+        scores, heard, chosen = (torch.cat(part) for part in zip(*parts, strict=True))
+        if choose:
+            source._index, source._chosen = chosen[:, None], True
+        return scores, heard
+
     def activations(self, points: Points, layer: str, into: Sink) -> None:
         """Read what a layer puts out, forward only: (points, features), flattened."""
         with self._tapped((), (layer,)) as taps:
@@ -332,7 +389,11 @@ class Block:
         return torch.cat(parts)
 
     def delegate(
-        self, attribute: Callable[[Leaves, Leaves, Tensor], Leaves], *, reduce: bool = True
+        self,
+        attribute: Callable[[Leaves, Leaves, Tensor], Leaves],
+        *,
+        width: int = 1,
+        reduce: bool = True,
     ) -> Tensor:
         """Let another library compute attributions, under the same care: chunked and counted.
 
@@ -341,6 +402,8 @@ class Block:
         attribute
             Given the values at the place's slots, their baselines (one for each row) and the row
             numbers of a chunk, returns an attribution for each slot. It may call `scores`.
+        width
+            How many points it makes of each row at a time.
         reduce
             Whether to add up what belongs to one token.
 
@@ -363,7 +426,7 @@ class Block:
             return None, flat(tuple(f.detach() for f in found)), None
 
         with self._beneath():
-            self._each(Rows(self.n), compute, everything, explain=False)
+            self._each(Rows(self.n), compute, everything, explain=False, width=width)
         values = everything.found[:, None]
         return self.reduced(values) if reduce else values
 
@@ -429,9 +492,7 @@ class Block:
                         return *taken, rows
                     # The class is chosen from the same pass that is differentiated.
                     picked: list[Tensor] = []
-                    taken = self._taken(
-                        rows, leaves, None, places, taps, picked, gradient=gradient
-                    )
+                    taken = self._taken(rows, leaves, None, places, taps, picked, gradient=gradient)
                     return *taken, picked[0]
 
                 return self._guarded(rows, work)
@@ -557,6 +618,7 @@ class Block:
         into: Sink,
         *,
         explain: bool = True,
+        width: int = 1,
     ) -> None:
         """Compute chunk by chunk; `explain` says in a sentence of ours what the model raises."""
 
@@ -577,7 +639,7 @@ class Block:
             self.engine.advance(len(index))
 
         with torch.no_grad():
-            self.engine.each_chunk(len(points), chunk, deliver)
+            self.engine.each_chunk(len(points), chunk, deliver, width=width)
 
     def _guarded(self, rows: Tensor, work: Callable[[], T]) -> T:
         """Do what runs the model; say in a sentence of ours what it raises."""

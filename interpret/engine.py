@@ -91,6 +91,8 @@ class Engine:
         self.place = input_place(inputs, {})
         self.places: tuple[Place, ...] = (self.place,)
         self.shapes: dict[str, tuple[tuple[tuple[int, ...], torch.dtype], ...]] = {}
+        # Samples of the data for methods that compare with them: one tensor for each input slot.
+        self.background: tuple[Tensor, ...] = ()
         self._embeddings: dict[str, str] = {}
         self._examples: dict[str, Tensor] = {}
         self._chunk: int | None = self.batch_size
@@ -306,6 +308,12 @@ class Engine:
             raise KeyboardInterrupt
 
     @property
+    def chunk(self) -> int:
+        """Points that go through the model at once."""
+        assert self._chunk is not None, "probe() comes first: it decides the chunk"
+        return self._chunk
+
+    @property
     def row_bytes(self) -> int:
         """Bytes of one row's gradient at all places, in the dtype that we accumulate in."""
         shapes = {name: self.shapes.get(name) for name in (place.name for place in self.places)}
@@ -320,19 +328,24 @@ class Engine:
         return [(tuple(leaf.shape[1:]), leaf.dtype) for leaf in here]
 
     def each_chunk(
-        self, count: int, compute: Callable[[Tensor], T], deliver: Callable[[T], None]
+        self,
+        count: int,
+        compute: Callable[[Tensor], T],
+        deliver: Callable[[T], None],
+        *,
+        width: int = 1,
     ) -> None:
         """Compute on the numbers of one chunk after another, and deliver what comes out.
 
         When memory runs out in `compute`, the chunk is halved and computed again; what was
-        delivered stays delivered, so nothing is counted twice.
+        delivered stays delivered, so nothing is counted twice. Where each number stands for several
+        points, `width` says how many.
         """
         start = 0
         while start < count:
             if self._stop:
                 raise KeyboardInterrupt
-            assert self._chunk is not None, "probe() comes first: it decides the chunk"
-            stop = min(start + self._chunk, count)
+            stop = min(start + max(1, self.chunk // width), count)
             try:
                 result = compute(torch.arange(start, stop, device=self.device))
             except Exception as error:
@@ -343,7 +356,7 @@ class Engine:
                 result = None
             if result is None:
                 # Outside the except: the traceback would hold on to the failed chunk's tensors.
-                self._chunk = (stop - start) // 2
+                self._chunk = (stop - start) // 2 * width
                 if self.device.type == "cuda":
                     torch.cuda.empty_cache()
                 continue

@@ -14,6 +14,7 @@ from torch import Tensor
 from pellucid.errors import InputError, Interrupted, OutOfMemoryError, PellucidError
 from pellucid.interpret.attribution import registry
 from pellucid.interpret.attribution.registry import Attribution, Method
+from pellucid.interpret.backgrounds import read_background
 from pellucid.interpret.baselines import check_word, make_baseline
 from pellucid.interpret.block import Block
 from pellucid.interpret.doubts import warn_of_doubts, warn_of_far_baseline
@@ -142,11 +143,13 @@ def explain(
         raise InputError(f"precision={precision!r}: only None is known, the model's own precision")
     if not is_whole(seed) or not 0 <= seed < 2**63:
         raise InputError(f"seed={seed!r}; give a whole number from 0")
-    chosen = registry.find("integrated_gradients" if method == "auto" else method)
+    chosen = registry.find("integrated_gradients" if method == "auto" else method, method_options)
     given = {"tolerance": tolerance, "steps": steps, "budget": budget}
     options = {name: value for name, value in given.items() if value is not None} | method_options
     registry.check_options(chosen, options)
-    _check_comparison(chosen, baseline, background)
+    # What is compared with what is the business of the method inside, if one wraps another.
+    inner = registry.find(options.get("of", "saliency")) if chosen.wraps else chosen
+    _check_comparison(inner, baseline, background)
     adapted = Model(model)
     names = named_places(at, adapted)
     batch = read_inputs(inputs, attribute=attribute, dtype=adapted.dtype)
@@ -158,16 +161,18 @@ def explain(
     with Engine(
         adapted, batch, device=device, batch_size=batch_size, seed=int(seed), progress=progress
     ) as engine:
-        found_map = chosen.where == "map" and _find_map(chosen, names, engine)
+        asked, names = names, _settled(chosen, names, engine)
         layers = [name for name in names if name != "input"]
         example, rows = engine.probe(layers if neuron is None else [*layers, neuron[0]])
         engine.locate(names, attribute)
         batch = engine.inputs
         labels = _Names(batch, names, feature_names, sample_ids, display, groups)
         baselines, sentence = (
-            make_baseline(baseline, batch, background) if chosen.baseline else ({}, None)
+            make_baseline(baseline, batch, background) if inner.baseline else ({}, None)
         )
-        if chosen.baseline and isinstance(baseline, str):
+        if inner.background:
+            engine.background = read_background(background, batch, engine.device)
+        if inner.baseline and isinstance(baseline, str):
             warn_of_far_baseline(batch, baselines, sentence)
         score = Score(
             target=target,
@@ -208,7 +213,7 @@ def explain(
     }
     if score.part is not None:
         settings["scored"] = score.part
-    if found_map:
+    if names != asked:
         settings["at"] = "auto: the last layer with rows and columns"
     provenance = Provenance(model=adapted.name, device=_device_name(engine.device), seed=int(seed))
     cost = Cost(engine.count.forward, engine.count.backward, time.perf_counter() - started)
@@ -245,19 +250,18 @@ def _check_comparison(chosen: Method, baseline: Any, background: Any) -> None:
         )
 
 
-def _find_map(chosen: Method, names: list[str], engine: Engine) -> bool:
-    """Put the last layer with rows and columns in the place of "input"; whether it was asked."""
-    if names != ["input"]:
-        if "input" in names:
-            raise InputError(
-                f"{chosen.name} is made at layers with rows and columns, and at names the input "
-                "beside layers; leave one of the two out"
-            )
-        return False
+def _settled(chosen: Method, names: list[str], engine: Engine) -> list[str]:
+    """Return the places to attribute to; a method of maps finds its layer where none is named."""
+    if chosen.where != "map" or "input" not in names:
+        return names
+    if len(names) > 1:
+        raise InputError(
+            f"{chosen.name} is made at layers with rows and columns, and at= names the input "
+            "beside layers; leave one of the two out"
+        )
     known = registry.registered().values()
     instead = [one.name for one in known if one.where == "any" and not one.background]
-    names[:] = [last_map(*engine.outputs(), method=chosen.name, instead=instead)]
-    return True
+    return [last_map(*engine.outputs(), method=chosen.name, instead=instead)]
 
 
 def _run(chosen: Method, block: Block, options: dict[str, Any]) -> dict[str, Attribution]:

@@ -267,6 +267,7 @@ class Bisection:
             sizes,
             sums(pairs.variation),
             self.block.rounding,
+            self.curve.each,
         )
 
     def _choose(self, pairs: _Pairs, spent: Tensor) -> Tensor:

@@ -39,15 +39,21 @@ def norm(vectors: Tensor) -> Tensor:
 
 
 def relative_error(
-    squares: Tensor, fourths: Tensor, size: Tensor, variation: Tensor, rounding: float
+    squares: Tensor,
+    fourths: Tensor,
+    size: Tensor,
+    variation: Tensor,
+    rounding: float,
+    paths: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Return the estimated error of each row, and what it is relative to.
 
     That is `size`, the attribution's norm, or the floor where that is larger. `squares` and `fourths` are
     sums over the cells' errors; the square of the one over the other is the number of cells that
-    make up the error. `rounding` is the relative rounding of a model in half precision.
+    make up the error. `rounding` is the relative rounding of a model in half precision. Of several
+    `paths` to the same row the errors do not average out: they cross the same jumps near it.
     """
-    cells = squares**2 / fourths.clamp_min(torch.finfo(fourths.dtype).tiny)
+    cells = squares**2 / fourths.clamp_min(torch.finfo(fourths.dtype).tiny) / paths
     many = (_FEW / cells.clamp_min(_FEW)).sqrt()
     safety = _SAFETY_OF_MANY + (_SAFETY_OF_FEW - _SAFETY_OF_MANY) * many
     error = safety * squares.sqrt()

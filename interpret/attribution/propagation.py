@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import warnings
+import copy
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from pellucid.errors import InputError, ModelError
+from pellucid.interpret.attribution.delegated import (
+    Scored,
+    delegated,
+    module_of,
+    refuse_softmax,
+)
 from pellucid.interpret.attribution.registry import Attribution, method
 from pellucid.interpret.block import Block
 from pellucid.interpret.inputs import is_real
-from pellucid.interpret.memory import is_out_of_memory
-from pellucid.interpret.points import Kept, Leaves, Path
-from pellucid.interpret.targets import Score
+from pellucid.interpret.points import Kept, Leaves, Path, Rows
+from pellucid.interpret.targets import Score, Scoring
 
 
 @method(
@@ -29,73 +36,230 @@ def deep_lift(block: Block, *, eps: float = 1e-10) -> Attribution:
     """Compare activations with those at the baseline (DeepLIFT, rescale rule), through Captum."""
     from captum.attr import DeepLift
 
-    model = _module_that_captum_takes(block)
+    model = module_of(block, "deep_lift")
+    refuse_softmax(block, model, "deep_lift")
     if not is_real(eps) or not 0 < eps < 1:
         raise InputError(f"eps={eps!r}; differences below it are taken as zero: a small number")
-    attributes = {m: set(vars(m)) for m in model.modules()}
-    explainer = DeepLift(_Scored(block, model), eps=eps)
+    explainer = DeepLift(Scored(block, model), eps=eps)
 
     def attribute(inputs: Leaves, baselines: Leaves, rows: Tensor) -> Leaves:
-        with warnings.catch_warnings():
-            # "Setting forward, backward hooks ...", at every call; the engine takes them off.
-            warnings.simplefilter("ignore", UserWarning)
-            found = explainer.attribute(
-                tuple(leaf.requires_grad_() for leaf in inputs),
-                baselines=baselines,
-                additional_forward_args=(rows,),
-            )
-        block.engine.count.backward += 2 * len(rows)
+        found = explainer.attribute(inputs, baselines, additional_forward_args=(rows,))
         return tuple(found)
 
-    try:
-        values = block.delegate(attribute)
-    except (RuntimeError, AssertionError, AttributeError) as error:
-        if is_out_of_memory(error):
-            raise
-        raise ModelError(
-            f"Captum's DeepLift cannot take {block.engine.model.name}: {error}\nIt needs every "
-            "activation to be a module of its own that is used once; "
-            "method='integrated_gradients' has no such need"
-        ) from error
-    finally:
-        # When a pass fails, Captum leaves what it stored on the modules behind.
-        for module, before in attributes.items():
-            for name in set(vars(module)) - before:
-                delattr(module, name)
+    values = delegated(
+        block,
+        attribute,
+        what="DeepLift",
+        advice="It needs every activation to be a module of its own that is used once; "
+        "method='integrated_gradients' has no such need",
+        width=2,
+    )
     ends = Kept()
     block.values(Path.between(0.0, 1.0, count=block.n, device=values.device), ends)
     baseline_prediction, prediction = ends.scores.reshape(block.n, 2, -1).unbind(1)
     return Attribution(values, prediction, baseline_prediction, None, {"eps": float(eps)})
 
 
-def _module_that_captum_takes(block: Block) -> nn.Module:
-    model, score = block.engine.model, block.score
-    assert isinstance(score, Score)
-    if model.module is None:
+@method(
+    baseline=False,
+    complete=False,
+    cost="2 forward passes and 1 backward, with hooks",
+    promise="a picture, not a contribution: it looks alike for whatever class, and much like the "
+    "input's edges; refused where a ReLU is not a module, which would go unnoticed",
+    paper="Springenberg et al. 2015, https://arxiv.org/abs/1412.6806; computed by Captum",
+    points=lambda _: 2,
+    several_targets=False,
+)
+def guided_backprop(block: Block) -> Attribution:
+    """Return the gradient, of which every ReLU lets through what is positive only."""
+    from captum.attr import GuidedBackprop
+
+    return _changed_relus(block, "guided_backprop", GuidedBackprop)
+
+
+@method(
+    baseline=False,
+    complete=False,
+    cost="2 forward passes and 1 backward, with hooks",
+    promise="a picture, not a contribution: it looks alike for whatever class, and much like the "
+    "input's edges; refused where a ReLU is not a module, which would go unnoticed",
+    paper="Zeiler and Fergus 2014, https://arxiv.org/abs/1311.2901; computed by Captum",
+    points=lambda _: 2,
+    several_targets=False,
+)
+def deconvolution(block: Block) -> Attribution:
+    """Return the gradient as if every ReLU acted on it, and not on what went forward."""
+    from captum.attr import Deconvolution
+
+    return _changed_relus(block, "deconvolution", Deconvolution)
+
+
+def _changed_relus(block: Block, name: str, kind: Any) -> Attribution:
+    model = module_of(block, name)
+    explainer = kind(Scored(block, model))
+    checked = False
+
+    def attribute(inputs: Leaves, _: Leaves, rows: Tensor) -> Leaves:
+        nonlocal checked
+        if not checked:
+            _check_relus(block, model, tuple(leaf[:1] for leaf in inputs), rows[:1], name)
+            checked = True
+        return tuple(explainer.attribute(inputs, additional_forward_args=(rows,)))
+
+    values = delegated(block, attribute, what=kind.__name__)
+    scores = Kept()
+    block.source.values(Rows(block.n), scores)
+    return Attribution(values, scores.scores, None, None, {})
+
+
+def _check_relus(
+    block: Block, model: nn.Module, inputs: Leaves, rows: Tensor, name: str
+) -> None:
+    """Raise an `InputError` if ReLUs lead to the score that are no modules, or none at all."""
+    modules: set[Any] = set()
+
+    def heard(_: nn.Module, __: Any, output: Any) -> None:
+        modules.add(output.grad_fn)
+
+    for module in model.modules():
+        if isinstance(module, nn.ReLU):
+            module.register_forward_hook(heard)
+    score = block.scores(tuple(leaf.detach().requires_grad_() for leaf in inputs), rows)
+    found, ahead = set(), [score.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in found:
+            continue
+        found.add(node)
+        ahead += [one for one, _ in node.next_functions]
+    relus = {node for node in found if node.name() == "ReluBackward0"}
+    called = len(relus - modules)
+    if called:
         raise InputError(
-            "deep_lift sends differences through a module's layers, and the model is a function; "
-            "pass the torch.nn.Module, or use method='integrated_gradients'"
+            f"{called} of the {len(relus)} ReLUs of {block.engine.model.name} are calls of a "
+            f"function (F.relu), which {name} cannot change: behind them it would be the plain "
+            "gradient. Make them nn.ReLU modules, or use method='integrated_gradients'"
         )
-    softmax = score.output == "probability" and not score.binary
-    if softmax or any(isinstance(m, nn.Softmax) for m in model.module.modules()):
+    if not relus and not block.place.inside:
         raise InputError(
-            "deep_lift is not defined behind a softmax: Captum's rule for it mixes the rows of a "
-            "batch, and DeepLIFT's authors explain the logits. Use output='raw' and a model that "
-            "ends in logits, or method='integrated_gradients'"
+            f"{block.engine.model.name} has no ReLU on the way to its score, so {name} would be "
+            "the plain gradient; that is method='saliency'"
         )
-    return model.module
 
 
-class _Scored(nn.Module):
-    """The model with its target chosen: Captum needs one module that puts out one number a row."""
+@method(
+    baseline=False,
+    complete=True,
+    cost="4 forward passes and 1 backward, with hooks",
+    promise="the values and what biases keep (given as baseline_prediction) add up to the "
+    "prediction, where every part has a rule: the residual tells",
+    paper="Bach et al. 2015, https://doi.org/10.1371/journal.pone.0130140; computed by Captum",
+    points=lambda _: 3,
+    several_targets=False,
+)
+def lrp(
+    block: Block, *, rule: str = "epsilon", epsilon: float = 1e-9, gamma: float = 0.25
+) -> Attribution:
+    """Share the score out, from the output back, in proportion to what each input brought (LRP).
 
-    def __init__(self, block: Block, model: nn.Module) -> None:
-        super().__init__()
-        assert isinstance(block.score, Score)
-        self.model, self.squash = model, block.score.squash  # submodules, which Captum hooks
-        self._block = block
+    For layers with weights the `rule` is ``"epsilon"``, ``"gamma"`` (which favours what is
+    positive) or ``"alpha1_beta0"`` (which leaves only that); a `rule` attribute on a module, as
+    Captum takes it, comes first. Activations pass relevance on, poolings and normalisations with
+    running statistics share it in proportion. A bias takes its part too, and keeps it: what all of
+    them keep is the result's `baseline_prediction`, which for a linear model is the prediction at
+    zero. What is left of the score then, the residual, was lost or made up where no rule is: in
+    sums and products that are no modules (Captum gives both branches of a sum the whole).
+    """
+    from captum.attr import LRP
+
+    from pellucid.interpret.attribution.relevance import RULES, kept, parts_of, rule_for
+
+    _check_lrp(block, rule, epsilon, gamma, list(RULES))
+    model = module_of(block, "lrp")
+    rules = {}
+    without = []
+    for name, part in parts_of(model).items():
+        try:
+            own = copy.copy(getattr(part, "rule", None))
+            rules[part] = own or rule_for(part, lambda: RULES[rule](epsilon, gamma))
+        except KeyError as kind:
+            without.append(f"{name} ({kind.args[0]})")
+    if without:
+        raise ModelError(
+            f"LRP has no rule for {', '.join(without[:4])}"
+            + (f" and {len(without) - 4} more" if len(without) > 4 else "")
+            + f" of {block.engine.model.name}; method='integrated_gradients' needs none"
+        )
+    started = copy.copy(block)
+    started.score = _Started(block.score)
+    scored = _Once(started, model)
+    absorbed: list[Tensor] = []
+
+    def attribute(inputs: Leaves, _: Leaves, rows: Tensor) -> Leaves:
+        for part, one in rules.items():
+            if one is not None:
+                part.rule = one  # type: ignore[assignment]
+        explainer = LRP(scored)
+        # It would reload the model's state, buffers and all; what it changed is put back by us.
+        explainer._restore_state = lambda: None
+        found = explainer.attribute(inputs, additional_forward_args=(rows,))
+        ones = found[0].new_zeros(len(rows), dtype=torch.float64)
+        absorbed.append(kept([one for one in rules.values() if one is not None], ones))
+        return tuple(found)
+
+    values = delegated(
+        block,
+        attribute,
+        what="LRP",
+        advice="It needs every layer with weights to be a module of its own that is used once; "
+        "method='integrated_gradients' has no such need",
+    )
+    scores = Kept()
+    block.source.values(Rows(block.n), scores)
+    biases = torch.cat(absorbed)[:, None].to(values.dtype)
+    settings = {"rule": rule, "epsilon": float(epsilon)}
+    if rule == "gamma":
+        settings["gamma"] = float(gamma)
+    return Attribution(values, scores.scores, biases, None, settings)
+
+
+def _check_lrp(block: Block, rule: str, epsilon: float, gamma: float, known: list[str]) -> None:
+    if rule not in known:
+        raise InputError(f"rule={rule!r} is not known; use {', '.join(map(repr, known))}")
+    if not is_real(epsilon) or not epsilon > 0:
+        raise InputError(f"epsilon={epsilon!r}; divisions are kept stable by it: a number above 0")
+    if not is_real(gamma) or not gamma >= 0:
+        raise InputError(f"gamma={gamma!r}; give a number from 0")
+    if isinstance(block.score, Score) and block.score.output == "probability":
+        raise InputError(
+            "lrp shares out the score that it starts from, and a probability is no sum of what "
+            "brought it; explain the logits with output='raw', or use "
+            "method='integrated_gradients'"
+        )
+
+
+class _Started(Scoring):
+    """A score whose gradient by the model's output becomes relevance."""
+
+    def __init__(self, score: Scoring | None) -> None:
+        assert score is not None
+        self._score, self.layer = score, score.layer
+
+    def __call__(self, output: Any, index: Tensor | None) -> Tensor:
+        """Return the scores."""
+        from pellucid.interpret.attribution.relevance import Start
+
+        def start(leaf: Any) -> Any:
+            floating = isinstance(leaf, Tensor) and leaf.is_floating_point()
+            return Start.apply(leaf) if floating else leaf  # type: ignore[no-untyped-call]
+
+        return self._score(tree_map(start, output), index)
+
+
+class _Once(Scored):
+    """The score in its gradient only: Captum multiplies by the value, which is in it already."""
 
     def forward(self, *tensors: Any) -> Tensor:
-        # Captum doubles the batch, inputs and baselines; and the row numbers with it.
-        *leaves, rows = tensors
-        return self._block.scores(tuple(leaves), rows)[:, 0]
+        """Return ones, with the score's gradient."""
+        score = super().forward(*tensors)
+        return score - score.detach() + 1

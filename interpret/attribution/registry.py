@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pellucid.errors import InputError
 
-_FAMILIES = ("gradients", "paths", "propagation")
+_FAMILIES = ("gradients", "paths", "expected", "smoothing", "propagation", "cam", "attention")
 T = TypeVar("T")
 
 
@@ -89,6 +89,10 @@ class Method:
     where
         Places that it is for: ``"any"``, ``"input"``, ``"layer"``, or ``"map"``, a layer that keeps
         the rows and columns of a picture (and finds one by itself).
+    wraps
+        Whether it wraps another method, named by its option ``of``, and takes that one's options.
+    sampled
+        Whether it draws random numbers, which belong to the row's number and the seed.
     """
 
     name: str
@@ -105,6 +109,8 @@ class Method:
     background: bool = False
     joint: bool = False
     where: str = "any"
+    wraps: bool = False
+    sampled: bool = False
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -132,6 +138,8 @@ def method(
     background: bool = False,
     joint: bool = False,
     where: str = "any",
+    wraps: bool = False,
+    sampled: bool = False,
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Register a function of a block as an attribution method, under its own name."""
 
@@ -151,6 +159,8 @@ def method(
             background=background,
             joint=joint,
             where=where,
+            wraps=wraps,
+            sampled=sampled,
         )
         return run
 
@@ -164,14 +174,25 @@ def registered() -> dict[str, Method]:
     return dict(_methods)
 
 
-def find(name: str) -> Method:
-    """Return a method by its name.
+def find(name: str, options: Mapping[str, Any] | None = None) -> Method:
+    """Return a method by its name; ``"captum:Name"`` is one of Captum's.
+
+    Parameters
+    ----------
+    name
+        What it is called.
+    options
+        Those that it will be run with: one of Captum's that wraps another is made of both.
 
     Raises
     ------
     InputError
         If there is none; the message lists those that there are.
     """
+    if isinstance(name, str) and name.startswith("captum:"):
+        captum = importlib.import_module("pellucid.interpret.attribution.captum")
+        found: Method = captum.find(name.removeprefix("captum:"), options or {})
+        return found
     known = registered()
     if isinstance(name, str) and name in known:
         return known[name]
@@ -179,21 +200,20 @@ def find(name: str) -> Method:
     raise InputError(
         f"there is no method {name!r}"
         + (f"; did you mean {close[0]!r}?" if close else ".")
-        + f" The methods are {', '.join(known)}"
+        + f" The methods are {', '.join(known)}, and 'captum:Name' for what else Captum has"
     )
 
 
 def check_options(chosen: Method, options: dict[str, Any]) -> None:
     """Raise an `InputError` for an option that the method does not take."""
+    known = chosen.options
+    if chosen.wraps:
+        known = (*known, *find(options.get("of", "saliency")).options)
     for name in options:
-        if name not in chosen.options:
+        if name not in known:
             raise InputError(
                 f"{chosen.name} takes no option {name!r}; "
-                + (
-                    f"its options are {', '.join(chosen.options)}"
-                    if chosen.options
-                    else "it takes none"
-                )
+                + (f"its options are {', '.join(known)}" if known else "it takes none")
             )
 
 

@@ -5,9 +5,18 @@ import shutil
 
 import numpy as np
 import pytest
-from viz_samples import make_images, make_projection, make_table
+from viz_samples import (
+    make_generation,
+    make_images,
+    make_map,
+    make_places,
+    make_projection,
+    make_table,
+    make_targets,
+    make_text,
+)
 
-from pellucid.interpret.results import Importance, Layer, Run, Snapshot
+from pellucid.interpret.results import Comparison, Importance, Layer, Run, Snapshot
 
 
 @pytest.fixture
@@ -23,6 +32,24 @@ def results(rng):
     return {
         "images": make_images(rng.normal(size=(2, 1, 8, 8))),
         "table": make_table(rng.normal(size=(3, 5))),
+        "map": make_map(rng.random((2, 7, 7))),
+        "places": make_places(
+            {"conv1": rng.normal(size=(2, 3, 16, 16)), "conv2": rng.normal(size=(2, 4, 4, 4))}
+        ),
+        "targets": make_targets(rng.normal(size=(2, 3, 5))),
+        "comparison": Comparison(
+            explanations={
+                "integrated gradients": make_images(rng.normal(size=(2, 1, 8, 8))),
+                "saliency": make_images(
+                    rng.normal(size=(2, 1, 8, 8)), method="saliency", baseline_prediction=None
+                ),
+            }
+        ),
+        "text": make_text([["[CLS]", "not", "bad", "[SEP]"], ["fine"]]),
+        "generation": make_generation(["the", "cat"], ["sat", "on", "the"]),
+        "layer": make_text(
+            [["a", "b"], ["c"]], rng.normal(size=(2, 2, 6)), axes=("sample", "token", "feature")
+        ),
         "importance": Importance(
             values=repeats.mean(axis=1),
             standard_error=repeats.std(axis=1, ddof=1) / np.sqrt(3),

@@ -10,7 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from viz_samples import EVIL, FILL, MATH, make_images, make_projection, make_table
+from viz_samples import (
+    EVIL,
+    FILL,
+    MATH,
+    make_generation,
+    make_images,
+    make_map,
+    make_path,
+    make_projection,
+    make_table,
+    make_targets,
+    make_text,
+)
 
 from pellucid import viz
 from pellucid.errors import InputError, InputTypeError
@@ -57,16 +69,16 @@ def caption(figure):
 # -- every figure ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["images", "table", "importance", "projection", "run", "snapshot"])
 @pytest.mark.parametrize("look", ["light", "dark"])
-def test_every_result_has_a_picture(results, name, look):
-    figure = viz.figure(results[name], theme=look)
-    assert type(figure) is go.Figure
-    assert figure.layout.template.layout.modebar.remove == ("sendChartToCloud",)
-    assert figure.layout.meta["provenance"]["result"] == type(results[name]).__name__
-    assert "created" in figure.layout.meta["provenance"]
-    assert figure.layout.height > 100
-    json.loads(figure.to_json())
+def test_every_result_has_a_picture(results, look):
+    for result in results.values():
+        figure = viz.figure(result, theme=look)
+        assert type(figure) is go.Figure
+        assert figure.layout.template.layout.modebar.remove == ("sendChartToCloud",)
+        assert figure.layout.meta["provenance"]["result"] == type(result).__name__
+        assert "created" in figure.layout.meta["provenance"]
+        assert figure.layout.height > 100
+        json.loads(figure.to_json())
 
 
 def test_the_global_default_template_is_left_alone():
@@ -74,16 +86,26 @@ def test_the_global_default_template_is_left_alone():
     assert {"pellucid", "pellucid_dark"} <= set(pio.templates)
 
 
-@pytest.mark.parametrize("name", ["images", "table", "importance", "projection", "run", "snapshot"])
+DRAW = {
+    "images": viz.image,
+    "table": viz.bar,
+    "map": viz.image,
+    "places": viz.compare,
+    "targets": viz.compare,
+    "comparison": viz.compare,
+    "text": viz.tokens,
+    "generation": viz.token_matrix,
+    "layer": viz.heatmap,
+    "importance": viz.importance,
+    "projection": viz.scatter,
+    "run": viz.loss_curves,
+    "snapshot": viz.weights,
+}
+
+
+@pytest.mark.parametrize("name", list(DRAW))
 def test_sizes_and_title_are_taken(results, name):
-    draw = {
-        "images": viz.image,
-        "table": viz.bar,
-        "importance": viz.importance,
-        "projection": viz.scatter,
-        "run": viz.loss_curves,
-        "snapshot": viz.weights,
-    }[name]
+    draw = DRAW[name]
     figure = draw(results[name], width=500, height=420, title="Mine")
     assert (figure.layout.width, figure.layout.height) == (500, 420)
     assert figure.layout.title.text == "Mine"
@@ -92,8 +114,13 @@ def test_sizes_and_title_are_taken(results, name):
             draw(results[name], **wrong)
 
 
+def test_every_result_is_tried(results):
+    assert set(DRAW) == set(results)
+
+
 def test_a_wrong_kind_of_result_says_which_function_to_take(results):
     draws = [viz.image, viz.bar, viz.waterfall, viz.scatter, viz.weights, viz.loss_curves]
+    draws += [viz.compare, viz.tokens, viz.token_matrix, viz.path, viz.heatmap]
     for draw in draws:
         with pytest.raises(InputTypeError, match="Importance"):
             draw(results["importance"])
@@ -143,7 +170,22 @@ def test_names_from_outside_are_escaped_everywhere(rng, evil):
         step_unit=evil,
     )
     layers = (Layer(evil, evil, {"weight": rng.normal(size=(2, 2)), "bias": np.arange(2.0)}),)
+    text = make_text([[evil, "a", evil]], class_names=(evil, evil), sample_ids=np.array([evil]),
+                     words=np.array([[-1, 0, 0]]), at=evil)  # fmt: skip
+    others = {"sample_ids": np.array([evil, "b"]), "class_names": (evil, evil, evil)}
+    layer = make_text([[evil, "b"]], np.ones((1, 2, 3)), axes=("sample", "token", evil))
+    compared = {evil: pictures, "other" + evil: make_map(np.ones((2, 3, 3)), **others)}
     figures = [
+        viz.tokens(text),
+        viz.tokens(text, words=True),
+        viz.compare({evil: text, "b": text}),
+        viz.token_matrix(make_generation([evil, "b"], [evil], units=evil, method=evil)),
+        viz.compare(compared),
+        viz.compare({evil: table, evil + "2": table}),
+        viz.compare({evil: table, evil + "2": table}, normalize=True),
+        viz.compare(make_targets(np.ones((2, 3, 4)), **others)),
+        viz.path(make_path(5, class_names=(evil, evil), units=evil, method=evil)),
+        viz.heatmap(layer),
         viz.bar(table),
         viz.waterfall(table),
         viz.image(pictures),
@@ -369,12 +411,9 @@ def test_unknown_samples_and_shapes_are_errors_that_help(rng, results):
     with pytest.raises(InputError, match=r"select\('0'\)"):
         viz.figure(both)
     assert list(both._repr_mimebundle_()) == ["text/plain"]
-    targeted = make_table(
-        np.ones((2, 3)), prediction=np.ones((2, 2)), baseline_prediction=None, error=None,
-        residual=None,
-    )  # fmt: skip
-    with pytest.raises(InputError, match="several targets"):
-        viz.figure(targeted)
+    for draw in (viz.bar, viz.waterfall):
+        with pytest.raises(InputError, match=r"several targets.*viz\.compare"):
+            draw(results["targets"])
 
 
 # -- importance ------------------------------------------------------------------------------

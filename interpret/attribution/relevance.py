@@ -1,0 +1,158 @@
+"""Rules of layer-wise relevance propagation for modules that Captum has none for.
+
+Captum's scheme: what flows back between two modules, in the place of a gradient, is relevance. A
+rule listens to its module on the way forward, and changes what flows on the way back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from captum.attr._utils.custom_modules import Addition_Module
+from captum.attr._utils.lrp_rules import (
+    Alpha1_Beta0_Rule,
+    EpsilonRule,
+    GammaRule,
+    PropagationRule,
+)
+from torch import Tensor, nn
+
+RULES: dict[str, Callable[[float, float], PropagationRule]] = {
+    "epsilon": lambda epsilon, _: EpsilonRule(epsilon),
+    "gamma": lambda _, gamma: GammaRule(gamma),
+    "alpha1_beta0": lambda *_: Alpha1_Beta0_Rule(),
+}
+
+# Linear in their input, but for an offset: their relevance is shared in proportion to what each
+# input brought.
+_WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d,
+             nn.ConvTranspose3d)  # fmt: skip
+_PROPORTIONAL = (
+    Addition_Module, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.AvgPool1d, nn.AvgPool2d,
+    nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.MaxPool1d,
+    nn.MaxPool2d, nn.MaxPool3d,
+)  # fmt: skip
+# Value by value: relevance passes as it is.
+_PASSED = (
+    nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus,
+    nn.Sigmoid, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.ReLU, nn.Tanh, nn.Softsign,
+)  # fmt: skip
+# They only move values: so does their gradient.
+_MOVED = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.modules.dropout._DropoutNd)
+# What Captum treats as values that pass, where it is exactly that.
+_CAPTUMS = (nn.ReLU, nn.Dropout, nn.Tanh)
+
+
+class _Unchanged(torch.autograd.Function):
+    """A module's output, behind which what flows back passes to its input as it is."""
+
+    @staticmethod
+    def forward(context: Any, given: Tensor, output: Tensor) -> Tensor:
+        """Return the output."""
+        return output.clone()
+
+    @staticmethod
+    def backward(context: Any, *relevance: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        """Pass it on."""
+        return relevance[0], None
+
+
+class _Moves(PropagationRule):  # type: ignore[misc]
+    """Nothing to be done: what flows back finds its way by itself."""
+
+    def forward_hook(self, module: nn.Module, inputs: Any, outputs: Any) -> Any:
+        """Let it be."""
+
+    def forward_hook_weights(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
+        """Change no weights."""
+
+    def forward_pre_hook_activations(self, module: nn.Module, inputs: Any) -> Any:
+        """Change no inputs."""
+
+    def _manipulate_weights(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
+        """Change no weights."""
+
+
+class _Passes(_Moves):
+    """Relevance of a value is that of the value it was made of."""
+
+    def forward_hook(self, module: nn.Module, inputs: Any, outputs: Any) -> Any:
+        """Put the function behind the module whose gradient is one."""
+        return _Unchanged.apply(inputs[0], outputs.detach())
+
+
+class Start(torch.autograd.Function):
+    """The model's output, where what flows back becomes relevance.
+
+    Behind a score that is a sum of weights times outputs, an output's relevance is its own part of
+    that sum: gradient times output.
+    """
+
+    @staticmethod
+    def forward(context: Any, output: Tensor) -> Tensor:
+        """Return the output."""
+        context.save_for_backward(output)
+        return output.clone()
+
+    @staticmethod
+    def backward(context: Any, *gradient: Tensor) -> Tensor:  # type: ignore[override]
+        """Return gradient times output."""
+        (output,) = context.saved_tensors
+        part: Tensor = gradient[0] * output
+        return part
+
+
+def parts_of(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the modules that hold no others, by name: those that need a rule."""
+    return {n or "the model": m for n, m in model.named_modules() if not any(m.children())}
+
+
+def rule_for(module: nn.Module, make: Callable[[], PropagationRule]) -> PropagationRule | None:
+    """Return a module's rule, None where Captum has its own; or raise a `KeyError`.
+
+    Parameters
+    ----------
+    module
+        One that holds no others.
+    make
+        Makes the rule for modules with weights.
+    """
+    if type(module) in _CAPTUMS:
+        return None
+    if isinstance(module, _WEIGHTED):
+        return make()
+    if isinstance(module, _PROPORTIONAL):
+        return EpsilonRule()
+    if isinstance(module, _PASSED):
+        return _Passes()
+    if isinstance(module, _MOVED):
+        return _Moves()
+    raise KeyError(type(module).__name__)
+
+
+def kept(rules: list[PropagationRule], like: Tensor) -> Tensor:
+    """Return the relevance that went into modules and did not come out of them: (rows,).
+
+    Parameters
+    ----------
+    rules
+        Behind a pass; biases take their part of it, and so does what keeps a division stable.
+    like
+        Scores of the rows, shape (rows,).
+    """
+    total = torch.zeros_like(like, dtype=torch.float64)
+    for rule in rules:
+        came = rule.relevance_output.get(like.device)
+        if came is None:
+            continue
+        total += _summed(came)
+        left = rule.relevance_input.get(like.device, [])
+        for part in left if isinstance(left, list) else [left]:
+            total -= _summed(part)
+    return total.to(like.dtype)
+
+
+def _summed(relevance: Tensor) -> Tensor:
+    return relevance.double().flatten(1).sum(1) if relevance.ndim > 1 else relevance.double()
