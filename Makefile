@@ -59,10 +59,14 @@ $(VENV)/.python:
 
 $(VENV)/.deps-demo: REQUIREMENT := .
 $(VENV)/.deps-test: REQUIREMENT := .[dev]
+# A reference for the tests. It asks for torchvision, and PyPI's does not go with a torch without
+# CUDA: it, and all that finds it installed (transformers), can then not be imported.
+$(VENV)/.deps-test: ALONE := grad-cam
 $(VENV)/.deps-demo $(VENV)/.deps-test: $(VENV)/.python pyproject.toml constraints.txt
 	@echo "== Installing what Pellucid needs (the first time this takes some minutes)"
 	@$(TIDY)
 	@$(PIP) install -c constraints.txt --no-build-isolation '$(REQUIREMENT)'
+	@$(if $(ALONE),$(PIP) install -c constraints.txt --no-build-isolation --no-deps $(ALONE))
 	@$(TIDY)
 	@touch $@
 

@@ -6,11 +6,13 @@ import argparse
 
 import torch
 
-from benchmarks import engine, imports, integrated_gradients
+from benchmarks import cam, engine, imports, integrated_gradients, tolerance
 
 _ALL = {
     "engine": engine.run,
+    "cam": cam.run,
     "integrated-gradients": integrated_gradients.run,
+    "tolerance": tolerance.run,
     "imports": imports.run,
 }
 

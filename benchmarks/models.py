@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, relu
 
-from pellucid.datasets import load_breast_cancer
+from pellucid.datasets import load_breast_cancer, load_digits
 
 
 class _Residual(nn.Module):
@@ -82,3 +84,94 @@ def mlp(device: torch.device, rows: int) -> tuple[nn.Module, Tensor]:
         optimizer.step()
     held = held.repeat(-(-rows // len(held)), 1)[:rows]
     return model.eval().to(device), held.to(device)
+
+
+class _Patches(nn.Module):
+    """The patches of a picture, each where it stands."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.cut = nn.Conv2d(1, width, 2, 2)
+        self.place = nn.Parameter(0.1 * torch.randn(1, 16, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.cut(x).flatten(2).transpose(1, 2) + self.place
+
+
+class _Mean(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(1)
+
+
+def _cnn(
+    act: type[nn.Module], pool: type[nn.Module], norm: Callable[[int], nn.Module]
+) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 12, 3, padding=1), norm(12), act(), pool(2),
+        nn.Conv2d(12, 24, 3, padding=1), norm(24), act(), pool(2),
+        nn.Flatten(), nn.Linear(96, 32), act(), nn.Linear(32, 10),
+    )  # fmt: skip
+
+
+def _tabular(act: type[nn.Module]) -> nn.Module:
+    return nn.Sequential(nn.Linear(30, 32), act(), nn.Linear(32, 32), act(), nn.Linear(32, 2))
+
+
+def encoder(layers: int, width: int, heads: int, inside: int) -> nn.Module:
+    """Return a transformer encoder with GELU, norms first, without dropout."""
+    return nn.Sequential(
+        *(
+            nn.TransformerEncoderLayer(
+                width, heads, inside, 0.0, "gelu", batch_first=True, norm_first=True
+            )
+            for _ in range(layers)
+        )
+    )
+
+
+def _vit() -> nn.Module:
+    return nn.Sequential(
+        _Patches(32), encoder(2, 32, 4, 64), nn.LayerNorm(32), _Mean(), nn.Linear(32, 10)
+    )
+
+
+def _no_norm(_: int) -> nn.Module:
+    return nn.Identity()
+
+
+# name: (pictures of digits or not, network, epochs)
+TRAINED: dict[str, tuple[bool, Callable[[], nn.Module], int]] = {
+    "ReLU CNN": (True, lambda: _cnn(nn.ReLU, nn.MaxPool2d, _no_norm), 25),
+    "ReLU CNN with BatchNorm": (True, lambda: _cnn(nn.ReLU, nn.MaxPool2d, nn.BatchNorm2d), 8),
+    "GELU CNN": (True, lambda: _cnn(nn.GELU, nn.AvgPool2d, _no_norm), 25),
+    "ReLU MLP": (False, lambda: _tabular(nn.ReLU), 25),
+    "GELU MLP": (False, lambda: _tabular(nn.GELU), 25),
+    "small ViT": (True, _vit, 25),
+}
+
+
+def trained(name: str, device: torch.device, rows: int) -> tuple[nn.Module, Tensor, float]:
+    """Return a network trained on digits or breast masses, held-out rows, and its accuracy."""
+    pictures, make, epochs = TRAINED[name]
+    torch.manual_seed(0)
+    data = load_digits() if pictures else load_breast_cancer()
+    train, test = data.split(test=max(0.36, (rows + 1) / len(data)), seed=0)
+    if pictures:
+        (x, y), (held, truth) = train.torch(), test.torch()
+    else:
+        (x, y), (held, truth) = (
+            train.standardized().torch(),
+            test.standardized(like=train).torch(),
+        )
+    model = make()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(epochs):
+        for chosen in torch.randperm(len(x)).split(64):
+            optimizer.zero_grad()
+            cross_entropy(model(x[chosen]), y[chosen]).backward()
+            optimizer.step()
+    model = model.eval().requires_grad_(False).to(device)
+    held = held.to(device)
+    with torch.no_grad():
+        accuracy = float((model(held).argmax(1).cpu() == truth).float().mean())
+    return model, held[:rows], accuracy

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from math import prod
 from types import FunctionType
 from typing import Any
 
@@ -35,16 +36,28 @@ class AttentionWeights(TorchFunctionMode):
         the score can be differentiated by them. A query that may attend to nothing has zeros.
     rows
         How many rows go through the model at a time.
+    room
+        Bytes that weights may take; None for any number.
 
     Attributes
     ----------
     other
         Numbers of queries and keys of the attention that was left out.
+
+    Raises
+    ------
+    MemoryError
+        Before weights of several rows are computed that there is no room for.
+    ModelError
+        If an attention is not between all tokens of one sequence.
     """
 
-    def __init__(self, hear: Callable[[Tensor], None], rows: int) -> None:
+    def __init__(
+        self, hear: Callable[[Tensor], None], rows: int, *, room: int | None = None
+    ) -> None:
         super().__init__()
-        self._hear, self._rows = hear, rows
+        self._hear, self._rows, self._room = hear, rows, room
+        self._kept = 0
         self._tokens: int | None = None
         self._last: Tensor | None = None
         self.other: list[tuple[int, int]] = []
@@ -91,6 +104,7 @@ class AttentionWeights(TorchFunctionMode):
                 for part in (key, value)
             )
         wide = torch.promote_types(query.dtype, torch.float32)
+        self._make_room(prod(query.shape[:-1]) * key.shape[-2] * wide.itemsize)
         scale = query.shape[-1] ** -0.5 if scale is None else scale
         logits = (query.to(wide) * scale) @ key.to(wide).transpose(-2, -1)
         if is_causal:
@@ -110,6 +124,13 @@ class AttentionWeights(TorchFunctionMode):
         self._last = weights = self._heard(weights)
         return (weights.reshape(logits.shape) @ value.to(wide)).to(query.dtype)
 
+    def _make_room(self, size: int) -> None:
+        # Fused attention keeps nothing of this size: the engine could not see it coming.
+        if self._room is not None and self._rows > 1 and self._kept + 3 * size > self._room:
+            raise MemoryError(f"no room for attention weights of {self._rows} rows at a time")
+        if torch.is_grad_enabled():
+            self._kept += 2 * size  # weights, and in the end their gradient
+
     def _heard(self, weights: Tensor) -> Tensor:
         """Hand weights over, and return them as they were handed over."""
         queries, keys = weights.shape[-2:]
@@ -117,7 +138,7 @@ class AttentionWeights(TorchFunctionMode):
             self.other.append((queries, keys))
             return weights
         if weights.ndim == 3 and len(weights) % self._rows == 0:  # rows and heads on one axis
-            weights = weights.unflatten(0, (self._rows, -1))
+            weights = weights.reshape(self._rows, -1, queries, keys)
         if weights.ndim != 4 or len(weights) != self._rows:
             raise ModelError(
                 f"an attention has weights of shape {tuple(weights.shape)} for {self._rows} rows, "

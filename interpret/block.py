@@ -98,8 +98,9 @@ class Block:
             if baselines:
                 start = torch.zeros_like(here)
                 if baseline is not None:
-                    b = baseline if len(baseline) == 1 else baseline[rows]
-                    start = look(b.to(device).expand_as(ids))
+                    b = (baseline if len(baseline) == 1 else baseline[rows]).to(device)
+                    vectors = b.is_floating_point()
+                    start = b.to(here.dtype).expand_as(here) if vectors else look(b.expand_as(ids))
                 mask = engine.inputs.mask(slot.path or "")
                 if mask is not None:
                     # Padding is nothing that the baseline could differ in.
@@ -155,6 +156,20 @@ class Block:
         made._views = {made.place.name: made}
         return made.at(self.place)
 
+    def against(self, baselines: Leaves) -> Block:
+        """Return these rows, at the input, compared with other baselines; same targets.
+
+        Parameters
+        ----------
+        baselines
+            A tensor for each slot of the input place: (rows or 1, ...).
+        """
+        self.index  # noqa: B018 - chosen once, for all that they are compared with
+        made = copy.copy(self._source)
+        made._baselines = baselines
+        made._source, made._views = made, {made.place.name: made}
+        return made
+
     @property
     def source(self) -> Block:
         """The same rows at the input."""
@@ -199,7 +214,9 @@ class Block:
             assert score is not None
             source._each(
                 Rows(self.n),
-                lambda rows, leaves: (score.choose(source._run(leaves, rows)), None, None),
+                lambda rows, leaves: (
+                    score.choose(source._run(leaves, rows), source.numbers[rows]), None, None
+                ),
                 chosen,
             )
             source._index, source._chosen = chosen.scores[:, None], True
@@ -600,7 +617,7 @@ class Block:
             output = taps.seen[self.score.layer]
         here = None if index is None else index[rows]
         if picked is not None:
-            picked.append(self.score.choose(output))
+            picked.append(self.score.choose(output, self._source.numbers[rows]))
             here = picked[0][:, None]
         found = self.score(output, here)
         if len(found) != len(rows):

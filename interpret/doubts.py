@@ -22,11 +22,14 @@ _CLAIMED = 0.1
 
 
 def warn_of_far_baseline(
-    batch: Inputs, baselines: Mapping[str, Tensor], sentence: str | None
+    batch: Inputs, baselines: Mapping[str, Tensor | None], sentence: str | None
 ) -> None:
     """Warn of a baseline that we chose, where it lies far from the samples."""
     for path, leaf in batch.tensors(attributed=True).items():
-        share = far_from_data(baselines[path], leaf)
+        baseline = baselines[path]
+        if baseline is None or not leaf.is_floating_point():
+            continue  # tokens, which have no range
+        share = far_from_data(baseline, leaf)
         if share > 0:
             warnings.warn(
                 f"the baseline is {sentence}, which lies far outside the range of the samples for "
@@ -38,9 +41,14 @@ def warn_of_far_baseline(
 
 
 def _not_numbers(explanation: Explanation) -> int:
-    """Count the rows with values that are not finite."""
+    """Count the rows with values that are not finite, but for targets that a row does not have."""
+    missing = explanation.missing
     finite = [
-        np.isfinite(array.reshape(len(array), -1)).all(1)
+        (
+            np.isfinite(array.reshape(len(array), -1)).all(1)
+            if missing is None
+            else (np.isfinite(array.reshape(*missing.shape, -1)).all(2) | missing).all(1)
+        )
         for _, array in leaves(explanation.values)
         if array is not None
     ]

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, Self, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.std import tqdm
 
 from pellucid.errors import InputError, ModelError, OutOfMemoryError, PellucidError
@@ -37,6 +37,7 @@ from pellucid.interpret.places import (
 )
 from pellucid.interpret.taps import Output, Taps, embedding_calls, layer_outputs
 from pellucid.interpret.targets import Scoring
+from pellucid.interpret.tokens import check_ids
 
 T = TypeVar("T")
 
@@ -188,8 +189,12 @@ class Engine:
                 for p, t in self.inputs.tensors(attributed=True).items()
                 if not t.is_floating_point()
             ]
-            if self._differentiable and (indices or not self.inputs.attributed):
-                raise not_differentiable(self.inputs, indices) from error
+            if (
+                self._differentiable
+                and (indices or not self.inputs.attributed)
+                and not self.model.looks_up
+            ):
+                raise not_differentiable(self.inputs, indices, self.model) from error
             shapes = ", ".join(
                 f"{label(path)} {tuple(leaf.shape)} {leaf.dtype}"
                 for path, leaf in self.inputs.tensors().items()
@@ -206,7 +211,7 @@ class Engine:
         if self._chunk is None:
             width = sum(leaf[0].numel() * leaf.element_size() for leaf in first.values())
             self._chunk = chunk_size(self.device, sum(seen.values()) / n + width)
-        self._embeddings = find_embeddings(self.inputs, calls or (), self.model)
+        self._embeddings = find_embeddings(first, calls or (), self.model)
         self._examples = {name: tensor.detach() for name, tensor in taps.seen.items()}
         for name, tensor in self._examples.items():
             self.shapes[name] = ((tuple(tensor.shape[1:]), tensor.dtype),)
@@ -227,6 +232,16 @@ class Engine:
     def example(self, layer: str) -> Tensor:
         """Return what a layer put out for the first rows, which `probe` was told of."""
         return self._examples[layer]
+
+    @property
+    def embeddings(self) -> dict[str, nn.Embedding]:
+        """Return, for the inputs that are looked up, the embeddings that do it; after `probe`."""
+        found = {path: self.model.layer(layer) for path, layer in self._embeddings.items()}
+        return {path: layer for path, layer in found.items() if isinstance(layer, nn.Embedding)}
+
+    def take(self, inputs: Inputs) -> None:
+        """Go on with other inputs, such as what was generated behind the first; `probe` again."""
+        self.inputs, self.place, self._chunk = inputs, input_place(inputs, {}), self.batch_size
 
     def locate(self, names: Sequence[str] = ("input",), named: Any = None) -> None:
         """Find the places to attribute to, after `probe`.
@@ -254,11 +269,13 @@ class Engine:
                     first = {p: t[:n].to(self.device) for p, t in inputs.tensors().items()}
                     positional, by_name = inputs.arguments(first)
                     self.call_beneath(*positional, **by_name)
-                self._embeddings = find_embeddings(inputs, calls, self.model)
+                self._embeddings = find_embeddings(first, calls, self.model)
             chosen = attributed_indices(
-                inputs, self._embeddings, None if named is None else inputs.attributed
+                inputs, self._embeddings, None if named is None else inputs.attributed, self.model
             )
             self.inputs = replace(inputs, attributed=chosen)
+        for path, embedding in self.embeddings.items():
+            check_ids(inputs.tensors()[path], embedding.num_embeddings, label(path))
         self.place = input_place(self.inputs, self._embeddings)
         there = self.inputs.tensors()
         shapes = []

@@ -19,14 +19,15 @@ from pellucid.interpret.baselines import check_word, make_baseline
 from pellucid.interpret.block import Block
 from pellucid.interpret.doubts import warn_of_doubts, warn_of_far_baseline
 from pellucid.interpret.engine import Engine
-from pellucid.interpret.inputs import Inputs, is_whole, read_inputs
+from pellucid.interpret.inputs import Inputs, is_whole
+from pellucid.interpret.language import Language, masked
 from pellucid.interpret.memory import is_out_of_memory
 from pellucid.interpret.models import Model
 from pellucid.interpret.places import Place, last_map, layer_axes, named_places
 from pellucid.interpret.results import Cost, Explanation, Provenance
 from pellucid.interpret.results.explanation import resolve_groups
 from pellucid.interpret.results.trees import Tree, rebuild
-from pellucid.interpret.targets import Score, neuron_of
+from pellucid.interpret.targets import Score, Scoring
 
 
 def explain(
@@ -53,6 +54,7 @@ def explain(
     precision: str | None = None,
     seed: int = 0,
     progress: bool | None = None,
+    tokenizer: Any = None,
     **method_options: Any,
 ) -> Explanation:
     """Explain a model's predictions: what each part of the input contributed.
@@ -64,7 +66,9 @@ def explain(
         evaluation mode where it is, and left as it was to the bit.
     inputs
         The samples, first axis first: an array, tensor or data frame; a tuple of positional inputs;
-        a dict of inputs by name; nested as the model takes them. Integer inputs are carried along.
+        a dict of inputs by name; nested as the model takes them. Integer inputs are carried along
+        beside others; by themselves they are tokens, which the model's embedding looks up, and
+        their values are the sums over the embedding. With a tokenizer, a list of texts.
     method
         A name that `pellucid.methods` lists; ``"auto"`` takes integrated gradients.
     target
@@ -72,7 +76,12 @@ def explain(
         these for each sample, several for every sample as a list in a list (``[[3, 7]]``), a
         function from the model's output to one number for each row (or a list of functions), or a
         neuron ``("layer4.0.conv1", index)``, of which an index of the channel alone stands for its
-        mean. A regression needs none.
+        mean. A regression needs none. Of a language model, classes are tokens (ids, or texts with a
+        tokenizer), and explained is the one behind each row's last; ``("tokens", start)`` explains
+        every token of the sequence from there on by what precedes it, and ``("generated", count)``
+        as many as the model writes by itself, greedily. ``("position", i)`` and ``("position", i,
+        class)`` explain what a model says of one token, as taggers do. Positions are counted from
+        each row's first token without padding, or its last if negative.
     at
         Where in the model to attribute to: ``"input"``, a layer by name or as the module itself, or
         a list of these, which share passes where the method allows it.
@@ -83,7 +92,9 @@ def explain(
         What to compare with: ``"zero"``, ``"mean"`` of the background, a number, an array of one
         sample's shape or of all samples', a function of the inputs; with several inputs, the same
         structure. ``"auto"`` is the background's mean if there is one, else zero; the result says
-        which.
+        which. For tokens a number is a token, an array holds tokens or vectors of the embedding,
+        ``"zero"`` is vectors of zero, and ``"auto"`` the padding token in place of the text, with
+        special tokens and padding as they are.
     background
         Samples of the data, in the structure of the inputs.
     output
@@ -113,6 +124,8 @@ def explain(
         Of the random state that the model sees.
     progress
         Whether to show a bar; None shows one where the work takes longer than two seconds.
+    tokenizer
+        A tokenizer of transformers: it turns texts into tokens, and names tokens and words.
     **method_options
         What the method takes besides, such as ``absolute=True`` for saliency.
 
@@ -152,10 +165,9 @@ def explain(
     _check_comparison(inner, baseline, background)
     adapted = Model(model)
     names = named_places(at, adapted)
-    batch = read_inputs(inputs, attribute=attribute, dtype=adapted.dtype)
-    neuron = neuron_of(target)
-    if neuron is not None:
-        adapted.layer(neuron[0])
+    language = Language(adapted, tokenizer, target)
+    batch = language.read(inputs, attribute)
+    neuron = language.neuron
 
     interrupted = False
     with Engine(
@@ -163,18 +175,21 @@ def explain(
     ) as engine:
         asked, names = names, _settled(chosen, names, engine)
         layers = [name for name in names if name != "input"]
-        example, rows = engine.probe(layers if neuron is None else [*layers, neuron[0]])
+        tapped = layers if neuron is None else [*layers, neuron[0]]
+        example, rows = language.probe(engine, tapped)
         engine.locate(names, attribute)
         batch = engine.inputs
         labels = _Names(batch, names, feature_names, sample_ids, display, groups)
         baselines, sentence = (
-            make_baseline(baseline, batch, background) if inner.baseline else ({}, None)
+            make_baseline(baseline, batch, background, language.vocabularies(engine))
+            if inner.baseline
+            else ({}, None)
         )
         if inner.background:
             engine.background = read_background(background, batch, engine.device)
         if inner.baseline and isinstance(baseline, str):
             warn_of_far_baseline(batch, baselines, sentence)
-        score = Score(
+        score: Scoring = language.score(engine, example, rows, output, class_names) or Score(
             target=target,
             output=output,
             class_names=class_names,
@@ -210,6 +225,7 @@ def explain(
         "method": "auto: the model has gradients" if method == "auto" else method,
         "promise": chosen.promise,
         "carried": _carried(batch),
+        **language.settings,
     }
     if score.part is not None:
         settings["scored"] = score.part
@@ -218,7 +234,7 @@ def explain(
     provenance = Provenance(model=adapted.name, device=_device_name(engine.device), seed=int(seed))
     cost = Cost(engine.count.forward, engine.count.backward, time.perf_counter() - started)
     explanation = _assemble(
-        chosen, parts, engine, baselines, score, labels, settings, provenance, cost
+        chosen, parts, engine, baselines, score, labels, settings, provenance, cost, language
     )
     if interrupted:
         raise Interrupted(
@@ -366,11 +382,12 @@ def _assemble(
     parts: list[_Part],
     engine: Engine,
     baselines: Mapping[str, Tensor | None],
-    score: Score,
+    score: Scoring,
     labels: _Names,
     settings: dict[str, Any],
     provenance: Provenance,
     cost: Cost,
+    language: Language,
 ) -> Explanation:
     """Put the blocks together, in the structure of the inputs, or by place."""
     done, batch = parts[-1].stop, engine.inputs
@@ -379,8 +396,18 @@ def _assemble(
         place.name: _assemble_place(chosen, place, parts, engine, score) for place in engine.places
     }
 
+    def whole(tree: Tree) -> Tree:
+        """Return arrays (rows, targets, ...) with nothing where a row has no such target."""
+        if score.missing is None:
+            return tree
+        gone = score.missing[:done]
+        return rebuild(
+            tree,
+            lambda _, a: a if a is None else np.where(gone[(..., *[None] * (a.ndim - 2))], np.nan, a),
+        )
+
     def of(name: str) -> Any:
-        found = {place: fields[name] for place, fields in by_place.items()}
+        found = {place: whole(fields[name]) for place, fields in by_place.items()}
         if one:
             return found[engine.places[0].name]
         return None if all(value is None for value in found.values()) else found
@@ -391,7 +418,9 @@ def _assemble(
             axes[path if one else f"{place}.{path}".rstrip(".")] = named
     index: np.ndarray | None = None
     if parts[0].index is not None:
-        index = torch.cat([part.index for part in parts if part.index is not None]).numpy()
+        index = score.classes_of(
+            torch.cat([part.index for part in parts if part.index is not None])
+        ).numpy()
         index = index[:, 0] if not score.per_target else index[0] if score.shared else index
 
     def shown(tree: Tree) -> Tree:
@@ -412,7 +441,7 @@ def _assemble(
         inputs=shown(batch.tree),
         baseline=batch.structured(starts) if starts else None,
         target=index,
-        prediction=_joined(parts, engine.places[0].name, "prediction", score),
+        prediction=whole(_joined(parts, engine.places[0].name, "prediction", score)),
         baseline_prediction=of("baseline_prediction"),
         error=of("error"),
         residual=of("residual"),
@@ -427,13 +456,14 @@ def _assemble(
         groups=labels.groups,
         display=None if labels.display is None else labels.display[:done],
         path=of("path"),
+        **language.names(batch, score, index, done),
         settings=settings | first.settings,
         provenance=provenance,
     )
 
 
 def _assemble_place(
-    chosen: Method, place: Place, parts: list[_Part], engine: Engine, score: Score
+    chosen: Method, place: Place, parts: list[_Part], engine: Engine, score: Scoring
 ) -> dict[str, Any]:
     """Return what is known at one place, each in the form that the explanation has it."""
     found = [part.found[place.name] for part in parts]
@@ -461,7 +491,7 @@ def _assemble_place(
 
 
 def _shaped(
-    flat: Tensor, place: Place, found: Attribution, engine: Engine, score: Score
+    flat: Tensor, place: Place, found: Attribution, engine: Engine, score: Scoring
 ) -> tuple[Tree, dict[str, tuple[str, ...]]]:
     """Return flattened values (rows, targets, values) in the shape of their place, and its axes."""
 
@@ -486,7 +516,7 @@ def _shaped(
         mask = batch.mask(path) if not leaf.is_floating_point() else None
         if mask is not None:
             # What is padding has no part in the prediction.
-            part = part * mask[: len(part)].cpu().to(part.dtype).flatten(1)[:, None]  # noqa: PLW2901
+            part = masked(part, mask)  # noqa: PLW2901
         values[path] = one(part, leaf.shape[1:])
         tokens = not leaf.is_floating_point() and leaf.ndim == 2
         axes = ("sample", "token") if tokens else batch.axes(path)
@@ -513,7 +543,7 @@ def _padded(paths: list[dict[str, Tensor] | None]) -> dict[str, np.ndarray] | No
     }
 
 
-def _joined(parts: list[_Part], place: str, name: str, score: Score) -> np.ndarray | None:
+def _joined(parts: list[_Part], place: str, name: str, score: Scoring) -> np.ndarray | None:
     """Return one number for each row (and target), of all blocks; None where it is not known."""
     columns = [getattr(part.found[place], name) for part in parts]
     if any(column is None for column in columns):

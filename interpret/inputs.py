@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,12 +37,16 @@ class Inputs:
         Length of the sample axis.
     feature_names
         The columns' names, if the inputs were a data frame.
+    masks
+        For inputs of tokens which of them are no padding, where the model is not told by an
+        attention mask beside them.
     """
 
     tree: Tree
     attributed: tuple[str, ...]
     samples: int
     feature_names: tuple[str, ...] | None = None
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
 
     def tensors(self, *, attributed: bool | None = None) -> dict[str, Tensor]:
         """Return the leaves that are attributed to, those that are carried along, or both."""
@@ -61,10 +65,17 @@ class Inputs:
 
     def mask(self, path: str) -> Tensor | None:
         """Return the attention mask that belongs to an input of tokens, if there is one."""
-        beside = f"{path.rpartition('.')[0]}.attention_mask".lstrip(".")
+        if path in self.masks:
+            return self.masks[path]
         there = self.tensors()
-        mask = there.get(beside)
+        mask = there.get(self.mask_path(path))
         return mask if mask is not None and mask.shape == there[path].shape else None
+
+    def mask_path(self, path: str) -> str:
+        """Return where the attention mask of an input of tokens would be."""
+        beside, _, name = path.rpartition(".")
+        which = name.removesuffix("input_ids") if name.endswith("input_ids") else ""
+        return f"{beside}.{which}attention_mask".lstrip(".")
 
     def axes(self, path: str) -> tuple[str, ...]:
         """Return what each axis of a leaf is, as far as its number of axes tells."""

@@ -118,6 +118,37 @@ class Model:
         """Whether the module that was added last is a sigmoid."""
         return self.module is not None and isinstance([*self.module.modules()][-1], nn.Sigmoid)
 
+    @property
+    def looks_up(self) -> bool:
+        """Whether it has an embedding, which takes indices."""
+        return any(isinstance(module, nn.Embedding) for module in self._modules())
+
+    def is_word_embedding(self, module: nn.Embedding) -> bool:
+        """Whether an embedding is that of the words, as models of Hugging Face say themselves."""
+        ask = getattr(self.module, "get_input_embeddings", None)
+        try:
+            words = ask() if callable(ask) else None
+        except (NotImplementedError, AttributeError):  # a model without words, of audio say
+            return False
+        # Encoder and decoder may each have their own, of the same weights.
+        return words is not None and getattr(words, "weight", None) is module.weight
+
+    @functools.cached_property
+    def layers(self) -> dict[str, nn.Module]:
+        """Every module by its path in the model; of a Keras model by the layer's name."""
+        if self.module is None:
+            return {}
+        named = dict(self.module.named_modules())
+        if self.is_keras:
+            # Keras registers parameters with torch, not the layers that they belong to.
+            named.update(_keras_layers(self.module))
+        return named
+
+    @property
+    def is_keras(self) -> bool:
+        """Whether it is a model of Keras 3, on its torch backend."""
+        return any(cls.__module__.startswith("keras.") for cls in type(self.module).__mro__)
+
     def layer(self, name: str) -> nn.Module:
         """Return a layer by its path in the model.
 
@@ -128,7 +159,7 @@ class Model:
         """
         if self.module is None:
             raise InputError(f"{self.name} is a function: it has no layers to read {name!r} from")
-        layers: dict[str, nn.Module] = dict(self.module.named_modules())
+        layers = self.layers
         if name in layers and name:
             return layers[name]
         names = [n for n in layers if n]
@@ -182,6 +213,14 @@ class Model:
                     now = getattr(module, name)
                     for key in [k for k in now if k not in known]:
                         del now[key]
+
+
+def _keras_layers(module: Any, before: str = "") -> Iterator[tuple[str, nn.Module]]:
+    for layer in getattr(module, "layers", ()):
+        if isinstance(layer, nn.Module):
+            path = f"{before}{layer.name}"
+            yield path, layer
+            yield from _keras_layers(layer, f"{path}.")
 
 
 def _modules_within(call: Callable[..., Any]) -> list[nn.Module]:

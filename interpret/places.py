@@ -7,7 +7,7 @@ of the network runs on the row's own inputs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,11 +117,10 @@ def named_places(at: Any, model: Model) -> list[str]:
 
 
 def _name_of(module: nn.Module, model: Model) -> str:
-    root = model.module
-    if root is None:
+    if model.module is None:
         raise InputError(f"{model.name} is a function: it has no layers to attribute to")
     wanted = getattr(module, "_orig_mod", module)
-    for name, one in root.named_modules():
+    for name, one in model.layers.items():
         if one is wanted and name:
             return name
     raise InputError(
@@ -131,51 +130,48 @@ def _name_of(module: nn.Module, model: Model) -> str:
 
 
 def _some_layer(model: Model) -> str:
-    if model.module is None:
-        return "layer"
-    return next((name for name, _ in model.module.named_modules() if name), "layer")
+    return next((name for name in model.layers if name), "layer")
 
 
-def find_embeddings(inputs: Inputs, calls: Sequence[Call], model: Model) -> dict[str, str]:
+def find_embeddings(
+    given: Mapping[str, Tensor], calls: Sequence[Call], model: Model
+) -> dict[str, str]:
     """Return, for the inputs that are indices, the embeddings that look them up.
 
     Parameters
     ----------
-    inputs
-        The inputs, first rows of which went through the model.
+    given
+        First rows of the inputs, as they went through the model.
     calls
         What its embeddings were called with.
     model
         The model; one of Hugging Face says itself which its word embedding is.
     """
     found: dict[str, str] = {}
-    ask = getattr(model.module, "get_input_embeddings", None)
-    words = _ask(ask) if callable(ask) else None
-    named = [call for call in calls if call.module is words] if words is not None else []
+    named = [call for call in calls if model.is_word_embedding(call.module)]
     for call in named or calls:
-        for path, leaf in inputs.tensors().items():
-            if leaf.is_floating_point() or leaf.dtype == torch.bool or path in found:
-                continue
-            ids = call.given
-            # It stands for the input if it looks up just that, and nothing else is looked up in it.
-            same = ids.shape[1:] == leaf.shape[1:] and torch.equal(
-                ids.cpu(), leaf[: len(ids)].to(ids.dtype).cpu()
-            )
-            if same and sum(other.name == call.name for other in calls) == 1:
-                found[path] = call.name
-                break
+        ids = call.given
+        # It stands for the input if it looks up just that, and nothing else is looked up in it.
+        if sum(other.name == call.name for other in calls) > 1:
+            continue
+        alike = {
+            path: leaf
+            for path, leaf in given.items()
+            if not leaf.is_floating_point()
+            and leaf.dtype != torch.bool
+            and ids.shape == leaf.shape
+            and torch.equal(ids, leaf.to(ids.dtype))
+        }
+        # Two inputs may begin alike: the one whose memory the embedding reads.
+        same = {path for path, leaf in alike.items() if leaf.data_ptr() == ids.data_ptr()}
+        chosen = same or set(alike)
+        if len(chosen) == 1:
+            found.setdefault(chosen.pop(), call.name)
     return found
 
 
-def _ask(ask: Any) -> Any:
-    try:
-        return ask()
-    except (NotImplementedError, AttributeError):  # a model without words, of audio say
-        return None
-
-
 def attributed_indices(
-    inputs: Inputs, embeddings: dict[str, str], named: Sequence[str] | None
+    inputs: Inputs, embeddings: dict[str, str], named: Sequence[str] | None, model: Model
 ) -> tuple[str, ...]:
     """Return which inputs are attributed where none of them is floating-point, or as named.
 
@@ -189,13 +185,24 @@ def attributed_indices(
     if not wanted or not set(wanted) <= {
         p for p, t in there.items() if t.is_floating_point()
     } | set(embeddings):
-        raise not_differentiable(inputs, wanted)
+        raise not_differentiable(inputs, wanted, model)
+    if named is None:
+        # What a decoder was given already is a part of the question, not of the answer.
+        asked = [path for path in wanted if path.rpartition(".")[2] != "decoder_input_ids"]
+        wanted = tuple(asked) or wanted
     return tuple(path for path in there if path in wanted)
 
 
-def not_differentiable(inputs: Inputs, wanted: Sequence[str]) -> InputTypeError:
+def not_differentiable(inputs: Inputs, wanted: Sequence[str], model: Model) -> InputTypeError:
     """Return what to say of indices that no embedding of the model looks up."""
     there = inputs.tensors()
+    modules = [] if model.module is None else list(model.module.modules())
+    if any(isinstance(module, nn.EmbeddingBag) for module in modules):
+        return InputTypeError(
+            "the model looks tokens up in an nn.EmbeddingBag, which adds their vectors up before "
+            "any of them can be seen; explain the same model with nn.Embedding and a sum or mean "
+            "over the tokens behind it: the weights are the same"
+        )
     floating = [path for path, leaf in there.items() if leaf.is_floating_point()]
     for path in wanted:
         if path not in floating:
@@ -209,7 +216,7 @@ def not_differentiable(inputs: Inputs, wanted: Sequence[str]) -> InputTypeError:
         f"the inputs are {kinds}, and a gradient needs floating-point numbers: "
         "if they are quantities pass inputs.float() (of an array or data frame, "
         "inputs.astype(float)); if they are indices, no nn.Embedding of the model looks them "
-        "up as they are: explain a function that takes the embedded vectors"
+        "up as they are, and once: explain a function that takes the embedded vectors"
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pellucid.errors import ModelError
+from pellucid.errors import InputError, ModelError
 from pellucid.interpret.models import Model
 
 
@@ -19,7 +19,7 @@ class Call:
     """One call of an embedding: which, and with what indices."""
 
     name: str
-    module: nn.Module
+    module: nn.Embedding
     given: Tensor
 
 
@@ -103,19 +103,40 @@ class Taps:
 
 @contextlib.contextmanager
 def embedding_calls(model: Model) -> Iterator[list[Call]]:
-    """Note what the embeddings of a model are called with."""
+    """Note what the embeddings of a model are called with.
+
+    An index that they do not have is an `InputError`, before it comes to them: on a GPU it would
+    end the process.
+    """
     calls: list[Call] = []
     with contextlib.ExitStack() as held:
-        if model.module is not None:
-            for name, module in model.module.named_modules():
-                if isinstance(module, nn.Embedding) and name:
+        for name, module in model.layers.items():
+            if isinstance(module, nn.Embedding) and name:
 
-                    def heard(module: nn.Module, given: Any, _: Any, name: str = name) -> None:
-                        if given and isinstance(given[0], Tensor):
-                            calls.append(Call(name, module, given[0].detach()))
+                def heard(module: nn.Embedding, given: Any, name: str = name) -> None:
+                    if given and isinstance(given[0], Tensor):
+                        # One that computes its own indices knows which there may be.
+                        plain = type(module).forward is nn.Embedding.forward
+                        if plain or model.is_word_embedding(module):
+                            check_indices(given[0], module, name)
+                        calls.append(Call(name, module, given[0].detach()))
 
-                    held.callback(module.register_forward_hook(heard).remove)
+                held.callback(module.register_forward_pre_hook(heard).remove)
         yield calls
+
+
+def check_indices(given: Tensor, embedding: nn.Embedding, name: str) -> None:
+    """Raise an `InputError` if an embedding is to look up what it does not have."""
+    size = embedding.num_embeddings
+    outside = ((given < 0) | (given >= size)).nonzero()
+    if len(outside):
+        first = outside[0].tolist()
+        where = f"sample {first[0]}" + (f", position {first[1]}" if len(first) > 1 else "")
+        raise InputError(
+            f"layer {name!r} is to look up {int(given[tuple(first)])} at {where}, and it has "
+            f"{size} rows, 0 to {size - 1}: a token of another vocabulary, or more positions than "
+            "the model knows"
+        )
 
 
 @contextlib.contextmanager
@@ -123,7 +144,7 @@ def layer_outputs(model: Model) -> Iterator[list[Output]]:
     """Note the tensors that the modules of a model put out, in the order in which they do."""
     outputs: list[Output] = []
     with contextlib.ExitStack() as held:
-        for name, module in model.module.named_modules() if model.module is not None else ():
+        for name, module in model.layers.items():
 
             def heard(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
                 tensor = first_tensor(output)

@@ -31,6 +31,14 @@ class Scoring:
         How many classes there are to choose among.
     layer
         The layer whose output is scored, in place of the model's; or None.
+    class_names
+        Names of the classes, or None.
+    units
+        Of the scores.
+    part
+        Which part of the output is scored, in words, where it is not one tensor; or None.
+    missing
+        Where a row has fewer targets than others, (rows, targets); None where none has.
     """
 
     predicted: bool = False
@@ -39,14 +47,27 @@ class Scoring:
     index: Tensor | None = None
     classes: int = 1
     layer: str | None = None
+    class_names: tuple[str, ...] | None = None
+    units: str = "output"
+    part: str | None = None
+    missing: np.ndarray | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether all rows are explained for the same targets."""
+        return self.index is None or len(self.index) == 1
 
     def __call__(self, output: Any, index: Tensor | None) -> Tensor:
         """Return the scores (points, targets), given each point's part of `index`."""
         raise NotImplementedError
 
-    def choose(self, output: Any) -> Tensor:
-        """Return the predicted class of each row, shape (rows,)."""
+    def choose(self, output: Any, numbers: Tensor) -> Tensor:
+        """Return the predicted class of each row, shape (rows,), given the rows' numbers."""
         raise NotImplementedError
+
+    def classes_of(self, index: Tensor) -> Tensor:
+        """Return the classes that `index` stands for."""
+        return index
 
 
 class Score(Scoring):
@@ -71,11 +92,6 @@ class Score(Scoring):
     squashed
         Whether the model ends in a sigmoid: a single output is then a probability, not a logit.
 
-    Attributes
-    ----------
-    part
-        Which part of the output is scored, in words, where it is not one tensor; or None.
-
     Raises
     ------
     InputError
@@ -97,8 +113,7 @@ class Score(Scoring):
     ) -> None:
         if output not in ("raw", "probability"):
             raise InputError(f"output={output!r} is not known; use 'raw' or 'probability'")
-        self.output, self.class_names = output, _names(class_names)
-        self.part: str | None = None
+        self.output, self.class_names = output, known_names(class_names)
         self.functions: tuple[Callable[[Any], Tensor], ...] = _functions(target)
         neuron = neuron_of(target)
         if neuron is not None:
@@ -122,12 +137,18 @@ class Score(Scoring):
                 _of_function(function, example, rows)
             return
         example, self.part = scored_part(example)
-        shape = _checked(example, rows).shape
+        shape = check_output(example, rows).shape
         if len(shape) > 2:
             raise ModelError(
                 f"the model's output has shape {tuple(shape)}, more than one number for each row "
                 "and class; give a function of the output as the target, such as "
                 "target=lambda output: output[:, 3].mean((1, 2))"
+                + (
+                    "; or, where that is (samples, tokens, classes), one position of it: "
+                    "target=('position', 3)"
+                    if len(shape) == 3
+                    else ""
+                )
             )
         single = len(shape) == 1 or shape[1] == 1
         inside = bool(((example >= 0) & (example <= 1)).all())
@@ -139,11 +160,6 @@ class Score(Scoring):
             nn.Identity() if output == "raw" else nn.Sigmoid() if self.binary else nn.Softmax(dim=1)
         )
         self.units = self._units(example)
-
-    @property
-    def shared(self) -> bool:
-        """Whether all rows are explained for the same targets."""
-        return self.index is None or len(self.index) == 1
 
     def _read_target(self, target: Any, single: bool, shape: torch.Size, samples: int) -> None:
         names = self.class_names
@@ -189,7 +205,7 @@ class Score(Scoring):
                 f"target has shape {tuple(np.shape(target))}; give one list inside a list, such as "
                 "target=[[3, 7]], for several targets of every row"
             )
-        chosen = [self._class(_plain(value)) for value in target[0]]
+        chosen = [self._class(value) for value in target[0]]
         twice = next((c for i, c in enumerate(chosen) if c in chosen[:i]), None)
         if twice is not None:
             raise InputError(f"target={_brief(target)} names class {twice} more than once")
@@ -212,36 +228,7 @@ class Score(Scoring):
         return torch.tensor(flat)[:, None]
 
     def _class(self, value: Any) -> int:
-        if isinstance(value, str):
-            if self.class_names is None or value not in self.class_names:
-                raise InputError(f"target {value!r} is not a class: {self._known(value)}")
-            return self.class_names.index(value)
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, (int, float))
-            or not float(value).is_integer()
-        ):
-            raise InputTypeError(
-                f"target {value!r} is a {type(value).__name__}; give a class index, a class name, "
-                "'predicted', 'all' or a function of the output"
-            )
-        if not 0 <= value < self.classes:
-            raise InputError(
-                f"target {int(value)} is out of range: the model has {self.classes} classes, "
-                f"0 to {self.classes - 1}"
-            )
-        return int(value)
-
-    def _known(self, name: str) -> str:
-        """Say which classes there are: all, or those most like a name."""
-        if not self.class_names:
-            return "no class_names were given"
-        if len(self.class_names) <= 12:
-            return f"the classes are {', '.join(self.class_names)}"
-        close = difflib.get_close_matches(name, self.class_names, n=3)
-        return (
-            f"did you mean {', '.join(map(repr, close))}? " if close else ""
-        ) + f"there are {len(self.class_names)}, such as {', '.join(self.class_names[:4])}"
+        return class_index(value, self.classes, self.class_names)
 
     def _units(self, example: Any) -> str:
         if self.output == "probability":
@@ -284,13 +271,55 @@ class Score(Scoring):
         scores: Tensor = self.squash(logits)
         return scores if index is None else scores.gather(1, index)
 
-    def choose(self, output: Any) -> Tensor:
+    def choose(self, output: Any, numbers: Tensor) -> Tensor:
         """Return the predicted class of each row, shape (rows,)."""
         output = scored_part(output)[0]
         logits: Tensor = output.reshape(len(output), -1)
         if self.binary:
             return (logits[:, 0] > (0.5 if self.squashed else 0)).long()
         return logits.argmax(dim=1)
+
+
+def class_index(value: Any, classes: int, names: Sequence[str] | None) -> int:
+    """Return the index of a class that is given by number or name.
+
+    Raises
+    ------
+    InputError, InputTypeError
+        If there is no such class; the message says which there are.
+    """
+    value = _plain(value)
+    if isinstance(value, str):
+        if names is None or value not in names:
+            raise InputError(f"target {value!r} is not a class: {_alike(value, names)}")
+        return list(names).index(value)
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not float(value).is_integer()
+    ):
+        raise InputTypeError(
+            f"target {value!r} is a {type(value).__name__}; give a class index, a class name, "
+            "'predicted', 'all' or a function of the output"
+        )
+    if not 0 <= value < classes:
+        raise InputError(
+            f"target {int(value)} is out of range: the model has {classes} classes, "
+            f"0 to {classes - 1}"
+        )
+    return int(value)
+
+
+def _alike(name: str, names: Sequence[str] | None) -> str:
+    """Say which classes there are: all, or those most like a name."""
+    if not names:
+        return "no class_names were given"
+    if len(names) <= 12:
+        return f"the classes are {', '.join(names)}"
+    close = difflib.get_close_matches(name, names, n=3)
+    return (
+        f"did you mean {', '.join(map(repr, close))}? " if close else ""
+    ) + f"there are {len(names)}, such as {', '.join(names[:4])}"
 
 
 class _Neuron:
@@ -327,6 +356,11 @@ def neuron_of(target: Any) -> tuple[str, Any] | None:
     ):
         return None
     return target[0], index
+
+
+def is_function(target: Any) -> bool:
+    """Whether a target is a function of the output, or a list of such."""
+    return bool(_functions(target))
 
 
 def _functions(target: Any) -> tuple[Callable[[Any], Tensor], ...]:
@@ -390,7 +424,7 @@ def scored_part(output: Any) -> tuple[Any, str | None]:
     return output, None
 
 
-def _checked(output: Any, rows: int) -> Tensor:
+def check_output(output: Any, rows: int) -> Tensor:
     """Return the output if it is one tensor with a row for each input, or say what to do."""
     if not isinstance(output, Tensor):
         raise ModelError(
@@ -430,7 +464,8 @@ def describe(output: Any) -> str:
     return f"a {type(output).__name__}"
 
 
-def _names(names: Sequence[str] | None) -> tuple[str, ...] | None:
+def known_names(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return the names of classes, checked."""
     if names is None:
         return None
     if isinstance(names, str):

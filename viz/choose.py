@@ -8,13 +8,24 @@ import numpy as np
 import plotly.graph_objects as go
 
 from pellucid.errors import InputError, InputTypeError
-from pellucid.interpret.results import Explanation, Importance, Projection, Run, Snapshot
+from pellucid.interpret.results import (
+    Comparison,
+    Explanation,
+    Importance,
+    Projection,
+    Run,
+    Snapshot,
+)
 from pellucid.viz import words
+from pellucid.viz.compare import comparable, compare
+from pellucid.viz.heatmap import heatmap
 from pellucid.viz.image import image
 from pellucid.viz.importance import importance
 from pellucid.viz.model import weights
 from pellucid.viz.scatter import scatter
 from pellucid.viz.tabular import bar, waterfall
+from pellucid.viz.token_matrix import is_matrix, token_matrix
+from pellucid.viz.tokens import is_text, tokens
 from pellucid.viz.training import loss_curves
 
 
@@ -24,7 +35,7 @@ def figure(result: Any, *, theme: str = "light") -> go.Figure:
     Parameters
     ----------
     result
-        An Explanation, Importance, Projection, Run or Snapshot.
+        An Explanation, Comparison, Importance, Projection, Run or Snapshot.
     theme
         ``"light"`` or ``"dark"``.
 
@@ -42,6 +53,8 @@ def figure(result: Any, *, theme: str = "light") -> go.Figure:
     """
     if isinstance(result, Explanation):
         return _explanation(result, theme)
+    if isinstance(result, Comparison):
+        return compare(result, theme=theme)
     if isinstance(result, Importance):
         return importance(result, theme=theme)
     if isinstance(result, Projection):
@@ -51,19 +64,29 @@ def figure(result: Any, *, theme: str = "light") -> go.Figure:
     if isinstance(result, Snapshot):
         return weights(result, theme=theme)
     raise InputTypeError(
-        f"there is no picture of a {type(result).__name__}; give an Explanation, Importance, "
-        "Projection, Run or Snapshot"
+        f"there is no picture of a {type(result).__name__}; give an Explanation, "
+        "Comparison, Importance, Projection, Run or Snapshot"
     )
 
 
 def _explanation(explanation: Explanation, theme: str) -> go.Figure:
-    explanation = words.single(explanation, "figure")
+    if isinstance(explanation.at, tuple) and len(explanation.at) > 1:
+        return compare(explanation, theme=theme)
+    explanation = words.one_input(explanation, "figure")
+    if is_matrix(explanation):
+        return token_matrix(explanation, theme=theme)
+    if explanation.targeted:
+        return compare(explanation, theme=theme)
+    if is_text(explanation):
+        return tokens(explanation, theme=theme)
     axes = tuple(explanation.axes or ())
     if axes[-2:] == ("row", "column"):
         return image(explanation, theme=theme)
+    if explanation.values.ndim == 3 and axes:
+        return heatmap(explanation, theme=theme)
     if explanation.values.ndim == 2:
         known = (explanation.prediction, explanation.baseline_prediction, explanation.residual)
-        complete = all(part is not None and np.isfinite(part[0]) for part in known)
+        complete = all(np.isfinite(words.at(part, 0)) for part in known)
         draw = waterfall if complete and np.isfinite(explanation.values[0]).all() else bar
         return draw(explanation, theme=theme)
     raise InputError(
@@ -71,3 +94,14 @@ def _explanation(explanation: Explanation, theme: str) -> go.Figure:
         f"{axes or 'not known'}; take explanation.to_frame(), or add values up with "
         "explanation.group_sums(groups)"
     )
+
+
+def separate(result: Any) -> dict[str, Explanation]:
+    """Return what a report draws in figures of their own: inputs, and places unlike each other."""
+    if not isinstance(result, Explanation) or len(result.paths) < 2:
+        return {}
+    if not isinstance(result.at, tuple):
+        return {f"Input {path}": result.select(path) for path in result.paths}
+    if comparable(result):
+        return {}
+    return {f"At {place}": result.select(place) for place in result.at}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -159,15 +160,22 @@ def groups(found: list[Column], normalize: bool | None) -> list[int]:
     return [known.index(one.kind) for one in found]
 
 
-def scale_note(numbers: list[int], normalize: bool | None, what: str) -> str:
+def scale_note(
+    found: list[Column], numbers: list[int], normalize: bool | None, what: str = "column"
+) -> str:
     """Return which columns can be read on one scale, in words; empty for one column."""
     if len(numbers) < 2:
         return ""
     if len(set(numbers)) == 1:
         return f"all {what}s share one scale"
+    kinds = {one.kind[:-1] for one in found}
     why = "" if normalize else "these are different quantities: "
-    shared = ", except where the same quantity shares one" if len(set(numbers)) < len(numbers) else ""
-    return f"{why}each {what} has its own scale{shared}, so compare patterns, not strengths"
+    if not normalize and len(kinds) == 1:
+        why = "a large cell holds what several small ones do: "
+    alike = (
+        ", except where the same quantity shares one" if len(set(numbers)) < len(numbers) else ""
+    )
+    return f"{why}each {what} has its own scale{alike}, so compare patterns, not strengths"
 
 
 def quantity(found: list[Column], shown: int) -> str:
@@ -178,7 +186,26 @@ def quantity(found: list[Column], shown: int) -> str:
     return words.quantity(first, of)
 
 
+def title(source: Result, found: list[Column], shown: int) -> str:
+    """Return a title that says what is compared."""
+    targets = {words.target(one.explanation, i) for one in found for i in range(shown)}
+    score = words.score(found[0].explanation, targets.pop() if len(targets) == 1 else "")
+    if isinstance(source, Explanation):
+        return f"What the {score} rests on, by {words.method_name(source)}"
+    ways = "one way" if len(found) == 1 else f"{len(found)} ways"
+    return f"What the {score} rests on, explained in {ways}"
+
+
 def wrapped(text: str, letters: int, most: int) -> str:
-    """Return a text on a few short lines, escaped."""
-    lines = textwrap.wrap(shorten(text, letters * most - most), letters)
-    return "<br>".join(escape(line) for line in lines[:most])
+    """Return a text on a few short lines, escaped; names of layers break after their dots."""
+    lines: list[str] = []
+    for part in re.split(
+        r"(?<=\s)(?!%)|(?<=[._/-])(?=[^\W\d])", shorten(text, letters * most - most)
+    ):
+        if lines and len(lines[-1]) + len(part.rstrip()) <= letters:
+            lines[-1] += part
+        elif len(part.rstrip()) <= letters:
+            lines.append(part)
+        else:
+            lines += textwrap.wrap(part, letters)
+    return "<br>".join(escape(line.strip()) for line in lines[:most])

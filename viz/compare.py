@@ -74,24 +74,44 @@ def compare(
     most = positive_whole(_MOST if samples is None else samples, "samples", "how many to draw")
     source, found = columns.columns(comparison, "compare")
     options: dict[str, Any] = {"title": title, "width": width, "height": height}
-    drawable = [one for one in found if _axes(one)[-2:] == ("row", "column")]
+    drawable = [one for one in found if _is_picture(one)]
     if drawable:
-        undrawn = [one.name for one in found if one not in drawable]
+        undrawn = [one.name for one in found if not _is_picture(one)]
         return gallery.grid(
-            source, drawable, undrawn, most=most, clip=clip, normalize=normalize, look=look, **options
+            source,
+            drawable,
+            undrawn,
+            most=most,
+            clip=clip,
+            normalize=normalize,
+            look=look,
+            **options,
         )
-    if all(tokens.is_text(one.explanation) for one in found):
+    if _are_texts(found):
         few = 1 if samples is None else most
         return tokens.stacked(source, found, most=few, normalize=normalize, look=look, **options)
-    if all(_axes(one) in {(), ("sample", "feature")} for one in found) and grouped.alike(found):
+    if grouped.alike(found):
         return grouped.bars_by_column(source, found, normalize=normalize, look=look, **options)
     shapes = "; ".join(f"{one.name}: {one.explanation.values.shape}" for one in found[:4])
     raise InputError(
         "viz.compare draws pictures, texts, or rows of the same features side by side, but these "
-        f"have values of other axes or shapes ({shapes}); draw them one by one, as "
+        f"have values of other axes or shapes ({shapes}); draw them one by one, such as "
         "viz.figure(explanation.select(place))"
     )
 
 
-def _axes(column: Column) -> tuple[str, ...]:
-    return tuple(column.explanation.axes or ())
+def comparable(explanation: Explanation) -> bool:
+    """Whether all places of an explanation have one common picture."""
+    try:
+        _, found = columns.columns(explanation, "compare")
+    except InputError:
+        return False
+    return all(map(_is_picture, found)) or _are_texts(found) or grouped.alike(found)
+
+
+def _is_picture(column: Column) -> bool:
+    return tuple(column.explanation.axes or ())[-2:] == ("row", "column")
+
+
+def _are_texts(found: list[Column]) -> bool:
+    return all(tokens.is_text(one.explanation) for one in found)

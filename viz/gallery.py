@@ -22,7 +22,7 @@ from pellucid.viz.theme import (
 )
 
 _LETTER = 6.6  # pixels of a letter in the texts around a panel
-_LINE = 15
+_LEAST = 60  # pixels of a panel; for more columns a figure of that width has no room
 _NARROW = 0.64  # of the width that a report's figure keeps on a small screen
 
 
@@ -64,7 +64,8 @@ def grid(
     height: int | None,
 ) -> go.Figure:
     """Draw a row for each sample: its picture, then a panel for each column."""
-    found, left_out = columns.fewer(found)
+    room = int(((width or 900) - 2 * panels.EDGE + panels.GAP) / (_LEAST + panels.GAP)) - 1
+    found, left_out = columns.fewer(found, max(1, min(columns.MOST, room)))
     count = len(found[0].explanation)
     shown = min(most, count)
     inputs, input_note = _inputs(found, shown)
@@ -81,17 +82,20 @@ def grid(
     shared = len(set(numbers)) == 1
     heads = [_head(panel, letters, shared, look) for panel in drawn]
     trusted = any(_error_known(one.explanation) for one in found)
-    feet = [[_foot(one, i, found, trusted, letters) for one in found] for i in range(shown)]
-    foot_lines = max((text.count("<br>") + 1 for row in feet for text in row if text), default=0)
-    label = 8 + _LINE * (foot_lines + 1)
+    feet = [[_foot(one, i, found, trusted, letters, look) for one in found] for i in range(shown)]
+    names = [_row_label(found, i, letters if first else 2 * letters) for i in range(shown)]
+    deep = max(_lines(text) for row in feet for text in row)
+    named = max(map(_lines, names))
+    # Below its picture, a row's name cannot be taken for that of the next row.
+    label = 18 + panels.LINE * (max(deep, named) if first else deep + named)
     broken = sum(int((~np.isfinite(panel.maps)).sum()) for panel in drawn)
     summed = max(panel.channels for panel in drawn)
     frame = Frame(
-        title=title if title is not None else _title(source, found, shown),
+        title=title if title is not None else columns.title(source, found, shown),
         caption=sentences(
             [
                 words.methods([one.explanation for one in found]),
-                columns.scale_note(numbers, normalize, "column"),
+                columns.scale_note(found, numbers, normalize),
                 "errors not known" if not trusted else None,
                 f"attributions of the channels are summed (up to {summed})" if summed > 1 else None,
                 _clip_note(drawn),
@@ -108,7 +112,7 @@ def grid(
         left=panels.EDGE,
         right=panels.EDGE,
         axis=panels.BAR,
-        above=8 + _LINE * max(text.count("<br>") + 1 for text in heads),
+        above=8 + panels.LINE * max(map(_lines, heads)),
         width=total,
         height=height,
     )
@@ -138,14 +142,15 @@ def grid(
             _draw(figure, panel, i, place, identity, size, look)
             if feet[i][k]:
                 layout.below(figure, i, feet[i][k], column=k + first)
-        layout.below(figure, i, _row_label(found, i), line=foot_lines)
+        layout.below(figure, i, names[i], line=0 if first else deep)
     if inputs is not None:
-        layout.head(figure, 0, "input")
+        named = any(one.name == "input" for one in found)  # a place of that name
+        layout.head(figure, 0, "picture" if named else "input")
     for k, text in enumerate(heads):
         layout.head(figure, k + first, text)
     said = columns.quantity(found, shown) if shared else None
     scales = [panel.colors for panel in drawn]
-    figure.update_layout(panels.color_axes(look, scales, layout.height, said))
+    figure.update_layout(panels.color_axes(look, scales, (inner, layout.height), said))
     return frame.apply(figure, look, source, natural)
 
 
@@ -203,7 +208,7 @@ def _draw(
         size=size,
         colors=panel.colors.name,
         said=f"{head}<br>{unit}",
-        missing=None if panel.over else look.missing,
+        missing=look.missing,
     )
 
 
@@ -213,11 +218,16 @@ def _draw(
 def _head(panel: _Panel, letters: int, shared: bool, look: Theme) -> str:
     """Return what stands above a column: its name, and its range where each has its own."""
     name = f'<span style="color:{look.ink}">{columns.wrapped(panel.column.name, letters, 3)}</span>'
-    return name if shared else f"{name}<br>{columns.wrapped(panel.colors.range, letters, 2)}"
+    said = "all zero" if panel.limit.empty else panel.colors.range
+    return name if shared else f"{name}<br>{columns.wrapped(said, letters, 2)}"
+
+
+def _lines(text: str) -> int:
+    return text.count("<br>") + 1 if text else 0
 
 
 def _foot(
-    column: Column, sample: int, found: list[Column], trusted: bool, letters: int
+    column: Column, sample: int, found: list[Column], trusted: bool, letters: int, look: Theme
 ) -> str:
     """Return what stands below a panel: its own score, where they differ, and how wrong it is."""
     explanation = column.explanation
@@ -225,21 +235,20 @@ def _foot(
     if explanation.prediction is not None and not _same_score(found, sample):
         score = f"{explanation.units} {number(explanation.prediction[sample])}"
         lines.append(columns.wrapped(score, letters, 2))
-    if trusted:
-        lines.append(_trust(explanation, sample, letters))
+    if not trusted:
+        return "<br>".join(lines)
+    error = words.at(explanation.error, sample)
+    said = f"error {percent(error)}" if np.isfinite(error) else "error not known"
+    if words.late(explanation, sample):
+        said = columns.wrapped(f"▲ {said}", letters, 2)
+        lines.append(f'<span style="color:{look.warning}"><b>{said}</b></span>')
+    else:
+        lines.append(columns.wrapped(said, letters, 2))
     return "<br>".join(lines)
 
 
-def _trust(explanation: Explanation, sample: int, letters: int) -> str:
-    error = explanation.error
-    if error is None or not np.isfinite(error[sample]):
-        return columns.wrapped("error not known", letters, 2)
-    said = columns.wrapped(f"error {percent(error[sample])}", letters, 2)
-    return f"<b>▲ {said}</b>" if words.late(explanation, sample) else said
-
-
 def _error_known(explanation: Explanation) -> bool:
-    return explanation.error is not None and bool(np.isfinite(explanation.error).any())
+    return any(np.isfinite(words.at(explanation.error, i)) for i in range(len(explanation)))
 
 
 def _same_score(found: list[Column], sample: int) -> bool:
@@ -261,21 +270,14 @@ def _sample(found: list[Column], sample: int) -> str:
     return f"Sample {shorten(words.sample_id(first, sample))}"
 
 
-def _row_label(found: list[Column], sample: int) -> str:
+def _row_label(found: list[Column], sample: int, letters: int) -> str:
+    """Return a sample's name, and its score where that is the same in every column."""
     first = found[0].explanation
-    said = f"<b>{escape(shorten(_sample(found, sample), 56))}</b>"
+    said = f"<b>{columns.wrapped(_sample(found, sample), letters, 3)}</b>"
     if first.prediction is not None and _same_score(found, sample):
-        said += f" · {escape(first.units)} {number(first.prediction[sample])}"
+        score = f"{first.units} {number(first.prediction[sample])}"
+        said += f"<br>{columns.wrapped(score, letters, 2)}"
     return said
-
-
-def _title(source: Result, found: list[Column], shown: int) -> str:
-    targets = {words.target(one.explanation, i) for one in found for i in range(shown)}
-    score = words.score(found[0].explanation, targets.pop() if len(targets) == 1 else "")
-    if isinstance(source, Explanation):
-        by = words.method_name(source)
-        return f"What the {score} rests on, by {by}"
-    return f"What the {score} rests on, by {len(found)} explanations"
 
 
 def _clip_note(drawn: list[_Panel]) -> str:

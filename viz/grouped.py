@@ -15,6 +15,7 @@ from pellucid.viz.theme import Frame, Theme, compact, escape, number, sentences,
 
 _TOP = 12  # features drawn
 _PANELS = 5  # columns that have room beside each other
+_PANEL = 60  # pixels that one needs at least
 _BAR = 9  # pixels of one of several bars of a feature
 
 
@@ -44,13 +45,18 @@ class _Table:
     errors: np.ndarray
     numbers: list[int]
 
-    def trace(self, k: int, **style: Any) -> go.Bar:
+    def trace(self, k: int, look: Theme, **style: Any) -> go.Bar:
         """Return the bars of one column."""
         column, explanation = self.found[k], self.found[k].explanation
         head = f"{words.hover(explanation, 0)}<br>{escape(shorten(column.name, 80))}"
         errors = {}
         if np.isfinite(self.errors[k]).any():
-            errors["error_x"] = {"array": np.nan_to_num(self.errors[k]), "thickness": 1.2, "width": 3}
+            errors["error_x"] = {
+                "array": self.errors[k],
+                "color": look.ink,
+                "thickness": 1.2,
+                "width": 3,
+            }
         return go.Bar(
             x=compact(np.where(np.isfinite(self.values[k]), self.values[k], 0.0)),
             y=np.arange(len(self.labels)),
@@ -80,7 +86,9 @@ def bars_by_column(
 ) -> go.Figure:
     """Draw the first sample's largest features: one scale as grouped bars, else panel by panel."""
     one_scale = len(set(columns.groups(found, normalize))) == 1
-    found, left_out = columns.fewer(found, columns.MOST if one_scale else _PANELS)
+    room = (width or 900) - 240
+    most = columns.MOST if one_scale else max(2, min(_PANELS, room // _PANEL))
+    found, left_out = columns.fewer(found, most)
     table, rest = _table(found, columns.groups(found, normalize))
     first = found[0].explanation
     figure = go.Figure()
@@ -89,7 +97,8 @@ def bars_by_column(
     if one_scale:
         natural, axis, above = _together(figure, table, look)
     else:
-        room = (width or 900) - sides["left"] - sides["right"]
+        # A report makes a figure of no width narrower on a small screen, down to 576 pixels.
+        room = (width or 576) - sides["left"] - sides["right"]
         natural, axis, above = _panel_by_panel(figure, table, look, room / len(found))
     count = len(first)
     targets = {words.target(one.explanation, 0) for one in found}
@@ -101,7 +110,7 @@ def bars_by_column(
         caption=sentences(
             [
                 words.methods([one.explanation for one in found]),
-                columns.scale_note(table.numbers, normalize, "column"),
+                columns.scale_note(found, table.numbers, normalize),
                 *[
                     f"{shorten(one.name, 40)}: {words.trust(one.explanation, 0)}"
                     for one in found
@@ -158,7 +167,9 @@ def _together(figure: go.Figure, table: _Table, look: Theme) -> tuple[float, int
     for k, one in enumerate(table.found):
         color = look.classes[k % len(look.classes)]
         figure.add_trace(
-            table.trace(k, name=escape(shorten(one.name, 40)), marker_color=color, offsetgroup=k)
+            table.trace(
+                k, look, name=escape(shorten(one.name, 40)), marker_color=color, offsetgroup=k
+            )
         )
     said = f"{columns.quantity(table.found, 1)} (0: no effect)"
     figure.update_xaxes(title_text=escape(shorten(said, 90)))
@@ -183,33 +194,40 @@ def _together(figure: go.Figure, table: _Table, look: Theme) -> tuple[float, int
 def _panel_by_panel(
     figure: go.Figure, table: _Table, look: Theme, room: float
 ) -> tuple[float, int, int]:
-    """Draw a panel for each column, each with its own axis; zero stands in the middle of all."""
+    """Draw a panel for each column, each with its own axis, signed ones centred on zero."""
     count = len(table.found)
-    gap = 0.03
+    gap = 0.05
     share = (1 - gap * (count - 1)) / count
-    letters = max(8, int(room * 0.64 / 6.6))
+    letters = max(8, int(room / 6.6))
     lines = 1
     sizes = np.nan_to_num(np.abs(table.values), nan=0.0, posinf=0.0)
     for k, one in enumerate(table.found):
         axis = "x" if k == 0 else f"x{k + 1}"
         colors = [look.negative if value < 0 else look.positive for value in table.values[k]]
-        figure.add_trace(table.trace(k, marker_color=colors, xaxis=axis))
+        if words.magnitude(one.explanation):
+            colors = [look.neutral] * len(colors)
+        figure.add_trace(table.trace(k, look, marker_color=colors, xaxis=axis))
         end = _end(sizes, table.numbers, k)
+        begin = 0.0 if words.magnitude(one.explanation) else -end
         left = k * (share + gap)
+        ticks = np.unique([0 if begin == 0 else -_round(end), 0, _round(end)])
         figure.update_layout(
             {
                 axis.replace("x", "xaxis"): {
                     "domain": [left, left + share],
                     "anchor": "y",
-                    "range": [-1.08 * end, 1.08 * end],
-                    "tickvals": np.array([-end, 0, end]),
-                    "ticktext": [number(-end), "0", number(end)],
+                    "range": [1.08 * begin, 1.08 * end],
+                    "tickvals": ticks,
+                    "ticktext": [number(tick) for tick in ticks],
                     "tickangle": 0,
                     "zeroline": True,
                 }
             }
         )
+        unit = "contribution" if words.complete(one.explanation) else "attribution"
         head = columns.wrapped(one.name, letters, 3)
+        if letters >= len(unit):
+            head += f'<br><span style="color:{look.quiet}">{unit}</span>'
         lines = max(lines, head.count("<br>") + 1)
         figure.add_annotation(
             text=head,
@@ -223,3 +241,9 @@ def _panel_by_panel(
             font={"color": look.ink},
         )
     return bars.ROW * len(table.labels), 34, 8 + 15 * lines
+
+
+def _round(end: float) -> float:
+    """Return the largest number with one digit, 1, 2 or 5, that is not beyond the end."""
+    power = 10.0 ** np.floor(np.log10(end))
+    return float(power * max(step for step in (1, 2, 5) if step * power <= end * 1.0001))

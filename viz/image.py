@@ -9,6 +9,7 @@ from pellucid.interpret.results import Explanation
 from pellucid.viz import panels, pictures, words
 from pellucid.viz.theme import (
     Frame,
+    Theme,
     escape,
     positive_whole,
     sentences,
@@ -16,7 +17,7 @@ from pellucid.viz.theme import (
     theme_of,
 )
 
-_LABEL = 48  # pixels below a row, for its two lines of text
+_LABEL = 33  # pixels below a row, for one line of text
 _MOST = 6
 
 
@@ -107,15 +108,17 @@ def image(
         width=width or panels.figure_width(panel_width, len(names)),
         height=height,
     )
-    natural = shown * (panel_height + _LABEL)
     inner = (frame.width or 0) - 2 * panels.EDGE
+    labels = [_label(explanation, i, look, inner) for i in range(shown)]
+    below = _LABEL + panels.LINE * max(text.count("<br>") for text in labels)
+    natural = shown * (panel_height + below)
     grid = panels.Grid(
         rows=shown,
         columns=len(names),
         height=frame.plot_height(natural),
         panel=panel_width / inner,
         gap=panels.GAP / inner,
-        label=_LABEL,
+        label=below,
         look=look,
     )
     paper = int(look.paper[1:3], 16)
@@ -142,7 +145,9 @@ def image(
                 said=f"{head}<br>{unit}",
                 missing=None if name == "overlay" else look.missing,
             )
-        _label(figure, grid, i, explanation)
+        grid.below(figure, i, labels[i])
+        if words.late(explanation, i):
+            _mark(figure, grid, i)
     for column, name in enumerate(names):
         grid.head(figure, column, name)
     scales = [
@@ -150,29 +155,28 @@ def image(
         for name, clear in (("coloraxis", False), ("coloraxis2", True))
     ]
     said = words.quantity(explanation, of)
-    figure.update_layout(panels.color_axes(look, scales, grid.height, said))
+    figure.update_layout(panels.color_axes(look, scales, (inner, grid.height), said))
     return frame.apply(figure, look, explanation, natural)
 
 
-def _label(figure: go.Figure, grid: panels.Grid, row: int, explanation: Explanation) -> None:
-    """Write below a row what was explained and how far to trust it; mark it if it is late."""
-    first = f"<b>{escape(shorten(words.heading(explanation, row), 56))}</b>"
-    outcome = words.outcome(explanation, row)
-    said = words.marked_trust(explanation, row, grid.look)
-    grid.below(
-        figure, row, f"{first}<br>{escape(outcome)} · {said}" if outcome else f"{first}<br>{said}"
+def _label(explanation: Explanation, row: int, look: Theme, pixels: float) -> str:
+    """Return what stands below a row: what was explained and how far to trust it."""
+    heading = escape(shorten(words.heading(explanation, row), 56))
+    return f"<b>{heading}</b><br>{words.status(explanation, row, look, pixels)}"
+
+
+def _mark(figure: go.Figure, grid: panels.Grid, row: int) -> None:
+    """Draw a line beside a row whose estimated error is above the tolerance."""
+    bottom, top = grid.vertical(row)
+    figure.add_shape(
+        type="line",
+        xref="paper",
+        yref="paper",
+        x0=-7,
+        x1=-7,
+        xsizemode="pixel",
+        xanchor=0,
+        y0=bottom,
+        y1=top,
+        line={"color": grid.look.warning, "width": 4},
     )
-    if words.late(explanation, row):
-        bottom, top = grid.vertical(row)
-        figure.add_shape(
-            type="line",
-            xref="paper",
-            yref="paper",
-            x0=-7,
-            x1=-7,
-            xsizemode="pixel",
-            xanchor=0,
-            y0=bottom,
-            y1=top,
-            line={"color": grid.look.warning, "width": 4},
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,9 @@ from pellucid.viz.theme import Scale, Theme, compact, escape, number
 GAP = 14  # pixels between panels
 EDGE = 16  # pixels left and right of the panels
 BAR = 86  # pixels for the colour bar, its ticks and its title
+LINE = 15  # pixels of a line of the texts around a panel
 TEXT = 560  # pixels that a row's label and the colour bar need
+_READABLE = 4.0  # of contrast, for quiet ink
 GREYS = "coloraxis99"  # of pictures in grey; the numbers below are free for attributions
 
 
@@ -257,15 +260,43 @@ class Colors:
         }
 
 
+def inks(values: np.ndarray, colors: Colors, look: Theme, calm: np.ndarray) -> list[str]:
+    """Return for each value the ink that can be read on its colour; quiet where that is asked."""
+    scale = look.sequential if colors.magnitude else look.diverging
+    at = np.clip((values - colors.begin) / (colors.end - colors.begin), 0, 1)
+    stops = np.array([_rgb(color) for _, color in scale])
+    ground = np.stack([np.interp(at, [stop for stop, _ in scale], c) for c in stops.T], axis=-1)
+    inks = (look.ink, look.paper, look.quiet)
+    ink, paper, quiet = (_contrast(ground, np.array(_rgb(color))) for color in inks)
+    readable = np.where(ink >= paper, look.ink, look.paper)
+    return [str(c) for c in np.where(calm & (quiet >= _READABLE), look.quiet, readable)]
+
+
+def _rgb(color: str) -> tuple[int, ...]:
+    return tuple(int(color[k : k + 2], 16) for k in (1, 3, 5))
+
+
+def _contrast(ground: np.ndarray, ink: np.ndarray) -> np.ndarray:
+    """Return the contrast of colours as the Web Content Accessibility Guidelines have it."""
+
+    def luminance(color: np.ndarray) -> np.ndarray:
+        share = color / 255
+        linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+        return np.asarray(linear @ np.array([0.2126, 0.7152, 0.0722]))
+
+    one, other = luminance(ground), luminance(ink)
+    return np.asarray((np.maximum(one, other) + 0.05) / (np.minimum(one, other) + 0.05))
+
+
 def color_axes(
-    look: Theme, scales: Sequence[Colors], height: float, said: str | None
+    look: Theme, scales: Sequence[Colors], size: tuple[float, float], said: str | None
 ) -> dict[str, Any]:
     """Return the layout of all scales, with a bar below the plot.
 
     Parameters
     ----------
-    height
-        Pixels of the plot.
+    size
+        Width and height of the plot in pixels.
     said
         What a value is, where all scales have one range; the bar then has numbers. None where each
         has its own.
@@ -279,39 +310,44 @@ def color_axes(
         if first.clipped:
             texts[-1] = f"≥ {texts[-1]}"
             texts[0] = texts[0] if first.magnitude else f"≤ {texts[0]}"
-        title = f"{escape(said)}<br>{escape(first.zero)}"
-        axes[first.name] |= _bar(height, ticks, texts, title)
+        axes[first.name] |= _bar(size, ticks, texts, [said, first.zero])
         return axes
-    kinds = list({scale.magnitude: scale for scale in reversed(scales)}.values())
-    for k, scale in enumerate(kinds):
-        texts = ["0", "end of its range"] if scale.magnitude else ["− its end", "0", "+ its end"]
+    kinds: dict[bool, Colors] = {}
+    for scale in scales:
+        kinds.setdefault(scale.magnitude, scale)
+    for k, scale in enumerate(kinds.values()):
+        texts = (
+            ["0", "its end"] if scale.magnitude else ["\N{MINUS SIGN} its end", "0", "+ its end"]
+        )
         ticks = np.linspace(scale.begin, scale.end, len(texts))
-        share = (k + 0.5) / len(kinds), 0.9 / len(kinds)
-        axes[scale.name] |= _bar(height, ticks, texts, escape(scale.zero), share)
+        share = (k + 0.5) / len(kinds), 0.9 / len(kinds) - 0.1 * (len(kinds) > 1)
+        axes[scale.name] |= _bar(size, ticks, texts, [scale.zero], share)
     return axes
 
 
 def _bar(
-    height: float,
+    size: tuple[float, float],
     ticks: np.ndarray,
     texts: list[str],
-    title: str,
+    said: list[str],
     share: tuple[float, float] = (0.5, 0.9),
 ) -> dict[str, Any]:
     """Return the options that lay a colour axis's bar below the plot."""
+    letters = int(size[0] * (share[1] + 0.1) / 6.4)
+    title = [escape(line) for part in said for line in textwrap.wrap(part, max(20, letters))]
     bar = {
         "orientation": "h",
         "thickness": 10,
         "x": share[0],
         "len": share[1],
         "xanchor": "center",
-        "y": -8 / height,
+        "y": -8 / size[1],
         "yanchor": "top",
         "ypad": 0,
         "outlinewidth": 0,
         "tickvals": ticks,
         "ticktext": texts,
-        "title": {"text": title, "side": "bottom", "font": {"size": 12}},
+        "title": {"text": "<br>".join(title), "side": "bottom", "font": {"size": 12}},
     }
     return {"showscale": True, "colorbar": bar}
 
@@ -319,7 +355,7 @@ def _bar(
 def _see_through(scale: Scale, magnitude: bool) -> list[list[Any]]:
     """Return a scale that is clear where the attribution is zero and nearly solid at its ends."""
     at = [position for position, _ in scale]
-    channels = np.array([[int(c[k : k + 2], 16) for k in (1, 3, 5)] for _, c in scale])
+    channels = np.array([_rgb(color) for _, color in scale])
     stops = []
     for position in np.linspace(0, 1, 41):
         strength = position if magnitude else abs(2 * position - 1)

@@ -49,18 +49,18 @@ class Limit:
     mass: float = 0.0
     empty: bool = False
 
-    def note(self, magnitude: bool = False) -> str:
+    def note(self, magnitude: bool = False, of: str = "pixels") -> str:
         """Return what is clipped in words; empty where nothing is."""
         if self.empty:
             return "every attribution is zero"
         if not self.pixels:
             return ""
         sign = "" if magnitude else "±"
-        return f"colours clipped at {sign}{number(self.end)}: {self.shares()}"
+        return f"colours clipped at {sign}{number(self.end)}: {self.shares(of)}"
 
-    def shares(self) -> str:
+    def shares(self, of: str = "pixels") -> str:
         """Return how much is clipped in words."""
-        return f"{percent(self.pixels)} of the pixels, {percent(self.mass)} of the mass"
+        return f"{percent(self.pixels)} of the {of}, {percent(self.mass)} of the mass"
 
 
 def limit(attributions: np.ndarray, clip: float | None) -> Limit:

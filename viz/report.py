@@ -20,9 +20,9 @@ from plotly.offline import get_plotlyjs
 
 from pellucid.errors import InputError, InputTypeError
 from pellucid.files import write_whole
-from pellucid.interpret.results import Explanation, Result
+from pellucid.interpret.results import Result
 from pellucid.viz import tables
-from pellucid.viz.choose import figure
+from pellucid.viz.choose import figure, separate
 from pellucid.viz.theme import CONFIG, provenance, theme_of
 
 # Inline scripts are the page's own; WebGL figures compile with `new Function`, hence eval. The
@@ -140,11 +140,10 @@ class _Page:
             return "\n".join(f"<p>{html.escape(part)}</p>" for part in paragraphs if part)
         if isinstance(item, go.Figure):
             return self._figure(item, "")
-        if isinstance(item, Explanation) and len(item.paths) > 1:
-            # One figure for each input, under its name.
+        parts = separate(item)
+        if parts:
             return "\n".join(
-                f"<h3>Input {html.escape(path)}</h3>\n{self._item(item.select(path))}"
-                for path in item.paths
+                f"<h3>{html.escape(name)}</h3>\n{self._item(part)}" for name, part in parts.items()
             )
         if isinstance(item, Result):
             return self._figure(figure(item, theme=self.theme), _details(item))

@@ -6,7 +6,7 @@ import html
 import math
 from typing import TYPE_CHECKING, Any
 
-from pellucid.interpret.results import Explanation, Result, Run
+from pellucid.interpret.results import Comparison, Explanation, Result, Run
 from pellucid.interpret.results.trees import leaves
 
 if TYPE_CHECKING:
@@ -28,14 +28,19 @@ def data(result: Result) -> tuple[str, str]:
 def _frame(result: Result) -> tuple[pd.DataFrame, str]:
     """Return the rows worth reading: of many attributions, the largest."""
     if isinstance(result, Explanation):
-        total = sum(array.size for _, array in leaves(result.values) if array is not None)
-        if total <= _ROWS:
-            return result.to_frame(), ""
-        fit = max(1, min(len(result), _VALUES * len(result) // total, _ROWS // 5))
-        each = _ROWS // fit
-        samples = f"the first {fit} samples" if fit < len(result) else "each sample"
-        note = f"The {each} largest of {samples}, from {total:,} values; to_frame() gives all."
-        return result[:fit].top(each), note
+        return _largest(result, _ROWS)
+    if isinstance(result, Comparison):
+        import pandas as pd
+
+        parts = {
+            name: _largest(explanation, max(1, _ROWS // len(result.explanations)))
+            for name, explanation in result.explanations.items()
+        }
+        for name, (frame, _) in parts.items():
+            frame.insert(0, "method", name)
+        notes = {name: note for name, (_, note) in parts.items() if note}
+        note = "; ".join(f"{name}: {said}" for name, said in notes.items())
+        return pd.concat([frame for frame, _ in parts.values()], ignore_index=True), note
     if isinstance(result, Run):
         frame = result.to_frame()
         if len(frame) > _ROWS:
@@ -44,6 +49,19 @@ def _frame(result: Result) -> tuple[pd.DataFrame, str]:
             return frame.groupby("metric", sort=False).tail(each), note
         return frame, ""
     return result.to_frame(), ""
+
+
+def _largest(explanation: Explanation, rows: int) -> tuple[pd.DataFrame, str]:
+    """Return all attributions, or where there are too many the largest of each sample."""
+    total = sum(array.size for _, array in leaves(explanation.values) if array is not None)
+    if total <= rows:
+        return explanation.to_frame(), ""
+    count = len(explanation)
+    fit = max(1, min(count, _VALUES * count // total, rows // 5))
+    each = max(1, rows // fit)
+    samples = f"the first {fit} samples" if fit < count else "each sample"
+    note = f"The {each} largest of {samples}, from {total:,} values; to_frame() gives all."
+    return explanation[:fit].top(each), note
 
 
 def _html(frame: pd.DataFrame) -> str:

@@ -76,13 +76,7 @@ def _row(explanation: Explanation, function: str, sample: int, top: int) -> _Row
             f"{explanation.values.shape}; viz.image draws pictures, and explanation.group_sums "
             "adds values up within named groups"
         )
-    whole = isinstance(sample, (int, np.integer)) and not isinstance(sample, bool)
-    count = len(explanation)
-    if not whole or not -count <= sample < count:
-        raise InputError(
-            f"there is no sample {sample!r}; sample is a position from 0 to {count - 1}"
-        )
-    sample = int(sample) % count
+    sample = words.position(explanation, sample)
     values = np.asarray(explanation.values[sample], dtype=np.float64)
     errors = explanation.standard_error
     order = np.argsort(-np.nan_to_num(np.abs(values), nan=np.inf), kind="stable")
@@ -219,7 +213,7 @@ def waterfall(
             "explain with a complete method such as integrated gradients"
         )
     row = _row(explanation, "waterfall", sample, top)
-    start = float(explanation.baseline_prediction[row.sample])
+    start = words.at(explanation.baseline_prediction, row.sample)
     end = float(explanation.prediction[row.sample])
     if not np.isfinite([*row.values, start, end]).all():
         raise InputError(
@@ -304,7 +298,7 @@ def _finish(
         labels = [label for label, _, _, _ in row.steps]
         label = f"{words.quantity(explanation, of)} (0: no effect)"
         if explanation.residual is not None:
-            residual = f"completeness residual {number(explanation.residual[sample])}"
+            residual = f"completeness residual {number(words.at(explanation.residual, sample))}"
     bars.set_rows(figure, labels, notes, look)
     figure.update_xaxes(title_text=escape(shorten(label, 90)))
     outcome = words.outcome(explanation, sample)

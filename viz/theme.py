@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 
 from pellucid.errors import InputError, InputTypeError
-from pellucid.interpret.results import Result
+from pellucid.interpret.results import Comparison, Result
 
 # Passed by every way out of Pellucid. plotly.js 4 would show a button that uploads the figure.
 CONFIG: dict[str, Any] = {"showSendToCloud": False, "displaylogo": False, "responsive": True}
@@ -348,7 +348,10 @@ class Frame:
 def provenance(result: Result) -> dict[str, Any]:
     """Return where a result comes from, as plain words and numbers."""
     settings = {name: _plain(value) for name, value in result.settings.items()}
-    return {"result": type(result).__name__, "settings": settings, **asdict(result.provenance)}
+    found = {"result": type(result).__name__, "settings": settings, **asdict(result.provenance)}
+    if isinstance(result, Comparison):
+        found["explanations"] = {k: provenance(part) for k, part in result.explanations.items()}
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,22 @@ def one_input(explanation: Explanation, function: str) -> Explanation:
     if not len(explanation):
         raise InputError("the explanation has no samples to draw")
     return explanation if is_leaf(explanation.values) else explanation.select(paths[0])
+
+
+def position(explanation: Explanation, sample: int) -> int:
+    """Return a sample's position, counted from the first; raise if there is none."""
+    whole = isinstance(sample, (int, np.integer)) and not isinstance(sample, bool)
+    count = len(explanation)
+    if not whole or not -count <= sample < count:
+        raise InputError(
+            f"there is no sample {sample!r}; sample is a position from 0 to {count - 1}"
+        )
+    return int(sample) % count
+
+
+def at(numbers: Any, sample: int) -> float:
+    """Return a sample's number of those that an explanation has; NaN where it has none."""
+    return float(numbers[sample]) if isinstance(numbers, np.ndarray) else float("nan")
 
 
 def sample_id(explanation: Explanation, sample: int) -> str | int:
@@ -92,14 +109,15 @@ def outcome(explanation: Explanation, sample: int) -> str:
         return ""
     said = f"{explanation.units} {number(explanation.prediction[sample])}"
     if explanation.baseline_prediction is not None:
-        said += f", at the baseline {number(explanation.baseline_prediction[sample])}"
+        said += f", at the baseline {number(at(explanation.baseline_prediction, sample))}"
     return said
 
 
 def trust(explanation: Explanation, sample: int) -> str:
     """Return how wrong a sample's attribution may be, as a phrase."""
-    if explanation.error is not None and np.isfinite(explanation.error[sample]):
-        said = f"estimated error {percent(explanation.error[sample])}"
+    error = at(explanation.error, sample)
+    if np.isfinite(error):
+        said = f"estimated error {percent(error)}"
         if late(explanation, sample):
             said += f", above the tolerance of {percent(explanation.settings['tolerance'])}"
         return said
@@ -116,12 +134,29 @@ def marked_trust(explanation: Explanation, sample: int, look: Theme) -> str:
     return f'<span style="color:{look.warning}"><b>▲ {said}</b></span>'
 
 
+def status(explanation: Explanation, sample: int, look: Theme, pixels: float, *more: str) -> str:
+    """Return a sample's prediction and how far to trust it, escaped, on lines of that width.
+
+    `more` comes first.
+    """
+    said = [*more, outcome(explanation, sample)]
+    parts = [(part, escape(part)) for part in said if part]
+    parts.append((trust(explanation, sample), marked_trust(explanation, sample, look)))
+    letters = pixels / 6.2
+    markup, length = "", 0
+    for plain, shown in parts:
+        fits = length + len(plain) + 3 <= letters
+        markup += (" · " if fits else "<br>") * bool(markup) + shown
+        length = length + len(plain) + 3 if fits else len(plain)
+    return markup
+
+
 def late(explanation: Explanation, sample: int) -> bool:
     """Whether a sample's estimated error is above the tolerance that was asked for."""
     tolerance = explanation.settings.get("tolerance")
     if tolerance is None or explanation.error is None:
         return False
-    return not explanation.error[sample] <= tolerance
+    return not at(explanation.error, sample) <= tolerance
 
 
 def method_name(explanation: Explanation) -> str:

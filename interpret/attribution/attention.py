@@ -16,6 +16,7 @@ from pellucid.interpret.attention_weights import AttentionWeights, attention_in_
 from pellucid.interpret.attribution.registry import Attribution, method
 from pellucid.interpret.block import Block
 from pellucid.interpret.inputs import is_whole
+from pellucid.interpret.memory import keep_bytes
 
 _FUSIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda weights: weights.mean(1),
@@ -66,6 +67,11 @@ def attention_rollout(
         If an option is not known, or several inputs, or a layer, are attributed to.
     ModelError
         If no self-attention is seen, or its layers cannot be chained.
+
+    Notes
+    -----
+    Of small transformers trained to tell a sequence's class by one word in it, rollout put it
+    first in 0 to 96 of 100 sequences, by the training; `attention_gradient_rollout` in all.
     """
     if not isinstance(heads, str) or heads not in _FUSIONS:
         raise InputError(f"heads={heads!r} is not known; use {', '.join(map(repr, _FUSIONS))}")
@@ -121,6 +127,15 @@ def attention_gradient_rollout(block: Block, *, read: str | int = "auto") -> Att
         If an option is not known, or several inputs, or a layer, are attributed to.
     ModelError
         If no self-attention is seen, or its layers cannot be chained.
+
+    Notes
+    -----
+    Only self-attention counts: that between different sequences is left out, and models with a
+    decoder of another sequence, with attention in windows, or with layers that change the number of
+    tokens are refused. Where layers are normalised behind (post-norm), a model that is sure of its
+    prediction has slopes that are all but level: of small transformers trained to tell a sequence's
+    class by one word in it, those put that word first in 45 to 81 of 100 sequences, those
+    normalised in front in 100.
     """
     automatic = _checked(read) == "auto"
 
@@ -145,36 +160,29 @@ def _relevance(
     A row vector times (I + A_L) ... (I + A_1) starts with the last layer, and needs no product of
     matrices.
     """
-    row = place
+    added = torch.zeros_like(layers[-1][:, 0, 0])
     for slope, weights in zip(reversed(slopes), reversed(layers), strict=True):
         if slope is None:  # a layer behind what is scored
             continue
-        if row is None:
-            row = place = _shares((slope != 0).any(-1).any(1))
+        if place is None:
+            place = _shares(_heeded(slope), slope.dtype)
         mixed = (slope * weights.detach()).clamp_min(0).mean(1)
-        row = row + (row[:, None] @ mixed)[:, 0]
-    assert row is not None
-    assert place is not None
-    return row - place
+        # Kept apart from the identity's ones, beside which what is small would be rounded away.
+        added = added + ((place + added)[:, None] @ mixed)[:, 0]
+    return added
 
 
 def _read(block: Block, scores: Tensor, layers: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """Return the layers that the score depends on, and where it reads the last one's tokens.
-
-    Attention hands to each query what its weights select; the score's gradient by the weights of a
-    query whose result is never read is zero.
-    """
+    """Return the layers that the score depends on, and where it reads the last one's tokens."""
     targets = range(scores.shape[1])
     for depth in range(len(layers), 0, -1):
         last = layers[depth - 1 : depth]
         slopes = [_gradient(scores, last, target)[0] for target in targets]
         if any(slope is not None for slope in slopes):
             block.engine.count.backward += scores.numel()
-            read = [
-                (torch.zeros_like(last[0]) if slope is None else slope).ne(0).any(-1).any(1)
-                for slope in slopes
-            ]
-            return layers[:depth], _shares(torch.stack(read, dim=1))
+            known = [torch.zeros_like(last[0]) if slope is None else slope for slope in slopes]
+            read = torch.stack([_heeded(slope) for slope in known], dim=1)
+            return layers[:depth], _shares(read, last[0].dtype)
     raise _independent(block)
 
 
@@ -211,9 +219,17 @@ def _independent(block: Block) -> ModelError:
     )
 
 
-def _shares(chosen: Tensor) -> Tensor:
+def _heeded(slope: Tensor) -> Tensor:
+    """Return which queries' results a score depends on: (rows, tokens).
+
+    By the weights of a query whose result nobody reads, the gradient is zero to the bit.
+    """
+    return (slope != 0).any(-1).any(1)
+
+
+def _shares(chosen: Tensor, dtype: torch.dtype) -> Tensor:
     """Return an equal share for each of those that are chosen, along the last axis."""
-    return chosen / chosen.sum(-1, keepdim=True).clamp_min(1)
+    return chosen.to(dtype) / chosen.sum(-1, keepdim=True).clamp_min(1)
 
 
 @dataclass
@@ -235,7 +251,7 @@ class _Heard:
         """Return the share that each token has in what the prediction is read from."""
         tokens = self.kept.shape[-1]
         if read == "mean":
-            return _shares(self.kept)
+            return _shares(self.kept, self.layers[-1].dtype)
         if read in ("first", "last"):
             number = torch.arange(tokens, device=self.kept.device)
             order = -number if read == "first" else number
@@ -262,7 +278,8 @@ def _listen(
         layers.append(weights if keep is None else keep(weights))
         attended.append(weights.detach().amax((1, 2)) > 0)
 
-    with AttentionWeights(hear, len(rows)) as open_:
+    room = keep_bytes(block.engine.device)
+    with AttentionWeights(hear, len(rows), room=room) as open_:
         scores = run()
     if not layers:
         raise _unseen(block, open_.other)
@@ -284,12 +301,12 @@ def _unseen(block: Block, other: list[tuple[int, int]]) -> ModelError:
         f"no self-attention was seen in {block.engine.model.name}: looked for were calls of "
         "torch.nn.functional.scaled_dot_product_attention and torch.nn.MultiheadAttention with as "
         f"many queries as keys, and there was {found}. An attention that is written out can call "
-        "that function; a model of Hugging Face can be loaded with attn_implementation='sdpa'. "
-        "method='saliency' and 'integrated_gradients' need no attention"
+        "that function; models of Hugging Face are switched to it (attn_implementation='sdpa') "
+        "where they know it. method='saliency' and 'integrated_gradients' need no attention"
     )
 
 
-def _checked(read: Any) -> str | int:
+def _checked(read: str | int) -> str | int:
     known = read in _READS if isinstance(read, str) else is_whole(read)
     if not known:
         raise InputError(

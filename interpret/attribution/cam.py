@@ -253,13 +253,16 @@ class _Maps:
         tokens = None if len(shape) == 3 else _patches(shape[0], block, grid, skip)
         here = block.here(gradient=gradient)
         (activation,) = here.activation
-        slopes = here.gradient.unflatten(-1, shape) if gradient else here.gradient
+        slopes = here.gradient
+        if gradient:
+            slopes = slopes.reshape(*slopes.shape[:2], *shape)
         if tokens is None:
             return cls(here.scores, activation, slopes, {})
         first, size = tokens
 
         def picture(values: Tensor) -> Tensor:
-            return values[..., first:, :].transpose(-1, -2).unflatten(-1, size)
+            channels = values[..., first:, :].transpose(-1, -2)
+            return channels.reshape(*channels.shape[:-1], *size)
 
         slopes = picture(slopes) if gradient else slopes
         settings = {"grid": size, "skip": first}

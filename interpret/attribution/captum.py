@@ -38,6 +38,8 @@ _OURS = {
     "return_input_shape", "show_progress", "model", "forward_func", "layer", "device_ids",
     "attribution_method",
 }  # fmt: skip
+# `method` says how steps are weighted, and to `explain` which method it is.
+_RENAMED = {"method": "rule"}
 # Their values add up to the score less that at the baseline.
 _COMPLETE = {
     "IntegratedGradients", "DeepLift", "DeepLiftShap", "ShapleyValueSampling", "ShapleyValues",
@@ -230,7 +232,7 @@ class _Call:
     def options(self) -> dict[str, Any]:
         """What can be given to it, with the defaults; `Parameter.empty` where there is none."""
         both = {**self.made_with, **self.called_with}
-        own = {name: p.default for name, p in both.items() if name not in _OURS}
+        own = {_RENAMED.get(n, n): p.default for n, p in both.items() if n not in _OURS}
         if self.name == "GuidedGradCam":
             own["layer"] = inspect.Parameter.empty
         if self.name == "NeuronConductance":
@@ -430,7 +432,11 @@ class _Call:
         if self.of is not None:
             own = {n: options[n] for n in self.called_with if n in options}
             return own | self.of._arguments(source, options)
-        own = {n: options[n] for n in self.called_with if n in options and n not in _OURS}
+        own = {
+            n: options[_RENAMED.get(n, n)]
+            for n in self.called_with
+            if _RENAMED.get(n, n) in options and n not in _OURS
+        }
         if "feature_mask" in self.called_with:
             mask = _mask(source, own.pop("feature_mask", None))
             if mask is not None:
@@ -478,6 +484,7 @@ class _Call:
         place, device = block.source if at_input else block, block.engine.device
         ends, starts = Kept(), Kept()
         if self.complete and self.baseline:
+            place.difference()  # what a layer holds is read before it is replaced
             place.values(Path.between(0.0, 1.0, count=block.n, device=device), ends)
             start, prediction = ends.scores.reshape(block.n, 2, -1).unbind(1)
             return prediction, start

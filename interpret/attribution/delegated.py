@@ -87,6 +87,8 @@ def module_of(block: Block, what: str) -> nn.Module:
 def refuse_softmax(block: Block, model: nn.Module, what: str) -> None:
     """Raise an `InputError` where DeepLIFT would meet a softmax."""
     score = block.score
+    if score is not None and score.layer is not None:
+        return  # a neuron's activation: what lies behind it has no part in it
     softmax = isinstance(score, Score) and score.output == "probability" and not score.binary
     if softmax or any(isinstance(m, nn.Softmax) for m in model.modules()):
         raise InputError(
@@ -137,10 +139,12 @@ def delegated(
         with _left_as_it_was(module), _numpy_seeded(key), warnings.catch_warnings():
             for talk in _TALK:
                 warnings.filterwarnings("ignore", message=talk)
-            return attribute(inputs, baselines, rows)
+            # The frozen parameters need none, and hooks are heard where gradients flow.
+            return attribute(tuple(leaf.requires_grad_() for leaf in inputs), baselines, rows)
 
     try:
-        return block.delegate(careful, width=width, reduce=reduce)
+        with _differentiable(block.source.inputs if block.place.inside else ()):
+            return block.delegate(careful, width=width, reduce=reduce)
     except Exception as error:
         if isinstance(error, PellucidError) or is_out_of_memory(error):
             raise
@@ -182,6 +186,18 @@ def _left_as_it_was(model: nn.Module | None) -> Iterator[None]:
         for parameter, data in weights:
             if parameter.data_ptr() != data.data_ptr():
                 parameter.data = data
+
+
+@contextlib.contextmanager
+def _differentiable(inputs: Leaves) -> Iterator[None]:
+    """Let gradients flow before a layer too, where Captum's hooks listen for them."""
+    for leaf in inputs:
+        leaf.requires_grad_()
+    try:
+        yield
+    finally:
+        for leaf in inputs:
+            leaf.requires_grad_(False)
 
 
 @contextlib.contextmanager

@@ -180,8 +180,7 @@ def lrp(
     without = []
     for name, part in parts_of(model).items():
         try:
-            own = copy.copy(getattr(part, "rule", None))
-            rules[part] = own or rule_for(part, lambda: RULES[rule](epsilon, gamma))
+            rules[part] = rule_for(part, RULES[rule](epsilon, gamma))
         except KeyError as kind:
             without.append(f"{name} ({kind.args[0]})")
     if without:
@@ -203,8 +202,8 @@ def lrp(
         # It would reload the model's state, buffers and all; what it changed is put back by us.
         explainer._restore_state = lambda: None
         found = explainer.attribute(inputs, additional_forward_args=(rows,))
-        ones = found[0].new_zeros(len(rows), dtype=torch.float64)
-        absorbed.append(kept([one for one in rules.values() if one is not None], ones))
+        theirs = [one for one in rules.values() if one is not None]
+        absorbed.append(kept(theirs, len(rows), rows.device))
         return tuple(found)
 
     values = delegated(

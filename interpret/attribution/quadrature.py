@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ BUDGET = 500
 _ENOUGH = 10
 
 
+@functools.lru_cache(maxsize=32)
 def gauss_legendre(steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Return nodes and weights of the Gauss-Legendre rule on [0, 1]."""
     nodes, weights = np.polynomial.legendre.leggauss(steps)

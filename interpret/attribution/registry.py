@@ -13,7 +13,17 @@ from torch import Tensor
 
 from pellucid.errors import InputError
 
-_FAMILIES = ("gradients", "paths", "expected", "smoothing", "propagation", "cam", "attention")
+_FAMILIES = (
+    "gradients",
+    "paths",
+    "pictures",
+    "expected",
+    "smoothing",
+    "propagation",
+    "cam",
+    "regions",
+    "attention",
+)
 T = TypeVar("T")
 
 
@@ -208,7 +218,10 @@ def check_options(chosen: Method, options: dict[str, Any]) -> None:
     """Raise an `InputError` for an option that the method does not take."""
     known = chosen.options
     if chosen.wraps:
-        known = (*known, *find(options.get("of", "saliency")).options)
+        inner = find(options.get("of", "saliency"))
+        if inner.wraps or inner.where != "any":
+            raise InputError(f"of={inner.name!r} is not a method that noise can be put around")
+        known = (*known, *inner.options)
     for name in options:
         if name not in known:
             raise InputError(

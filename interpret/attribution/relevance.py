@@ -6,6 +6,7 @@ rule listens to its module on the way forward, and changes what flows on the way
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -15,15 +16,10 @@ from captum.attr._utils.lrp_rules import (
     Alpha1_Beta0_Rule,
     EpsilonRule,
     GammaRule,
+    IdentityRule,
     PropagationRule,
 )
 from torch import Tensor, nn
-
-RULES: dict[str, Callable[[float, float], PropagationRule]] = {
-    "epsilon": lambda epsilon, _: EpsilonRule(epsilon),
-    "gamma": lambda _, gamma: GammaRule(gamma),
-    "alpha1_beta0": lambda *_: Alpha1_Beta0_Rule(),
-}
 
 # Linear in their input, but for an offset: their relevance is shared in proportion to what each
 # input brought.
@@ -57,6 +53,41 @@ class _Unchanged(torch.autograd.Function):
     def backward(context: Any, *relevance: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         """Pass it on."""
         return relevance[0], None
+
+
+class Counted(PropagationRule):  # type: ignore[misc]
+    """A rule that notes what relevance does not come out of its module again.
+
+    Of each output's relevance a part goes to what the module puts out at zero: to its bias; and one
+    to the small number that keeps the division stable.
+    """
+
+    kept: Tensor | None = None
+
+    @classmethod
+    def of(cls, rule: PropagationRule) -> PropagationRule:
+        """Return a copy of a rule that notes it too."""
+        made = copy.copy(rule)
+        made.__class__ = type(type(rule).__name__, (cls, type(rule)), {})
+        made.kept = None
+        return made
+
+    def forward_hook(self, module: nn.Module, inputs: Any, outputs: Any) -> Any:
+        """Ask the module what it puts out at zero, without its hooks."""
+        with torch.no_grad():
+            self._offset = module.forward(*map(torch.zeros_like, inputs))
+        return super().forward_hook(module, inputs, outputs)
+
+    def _create_backward_hook_output(self, outputs: Tensor) -> Callable[[Tensor], Tensor]:
+        pass_on = super()._create_backward_hook_output(outputs)
+
+        def note(relevance: Tensor) -> Tensor:
+            small = torch.where(outputs < 0, -self.STABILITY_FACTOR, self.STABILITY_FACTOR)
+            self.kept = _summed(relevance * (self._offset + small) / (outputs + small))
+            passed: Tensor = pass_on(relevance)
+            return passed
+
+        return note
 
 
 class _Moves(PropagationRule):  # type: ignore[misc]
@@ -109,22 +140,37 @@ def parts_of(model: nn.Module) -> dict[str, nn.Module]:
     return {n or "the model": m for n, m in model.named_modules() if not any(m.children())}
 
 
-def rule_for(module: nn.Module, make: Callable[[], PropagationRule]) -> PropagationRule | None:
-    """Return a module's rule, None where Captum has its own; or raise a `KeyError`.
+RULES: dict[str, Callable[[float, float], PropagationRule]] = {
+    "epsilon": lambda epsilon, _: EpsilonRule(epsilon),
+    "gamma": lambda _, gamma: GammaRule(gamma),
+    "alpha1_beta0": lambda *_: Alpha1_Beta0_Rule(),
+}
+
+
+def rule_for(module: nn.Module, weighted: PropagationRule) -> PropagationRule | None:
+    """Return a module's rule; None where Captum has its own.
 
     Parameters
     ----------
     module
         One that holds no others.
-    make
-        Makes the rule for modules with weights.
+    weighted
+        The rule for modules with weights, of which a copy is made.
+
+    Raises
+    ------
+    KeyError
+        If there is none; it holds the module's kind.
     """
+    own = getattr(module, "rule", None)
+    if own is not None:
+        return own if isinstance(own, IdentityRule) else Counted.of(own)
     if type(module) in _CAPTUMS:
         return None
     if isinstance(module, _WEIGHTED):
-        return make()
+        return Counted.of(weighted)
     if isinstance(module, _PROPORTIONAL):
-        return EpsilonRule()
+        return Counted.of(EpsilonRule())
     if isinstance(module, _PASSED):
         return _Passes()
     if isinstance(module, _MOVED):
@@ -132,26 +178,15 @@ def rule_for(module: nn.Module, make: Callable[[], PropagationRule]) -> Propagat
     raise KeyError(type(module).__name__)
 
 
-def kept(rules: list[PropagationRule], like: Tensor) -> Tensor:
-    """Return the relevance that went into modules and did not come out of them: (rows,).
-
-    Parameters
-    ----------
-    rules
-        Behind a pass; biases take their part of it, and so does what keeps a division stable.
-    like
-        Scores of the rows, shape (rows,).
-    """
-    total = torch.zeros_like(like, dtype=torch.float64)
+def kept(rules: list[PropagationRule], rows: int, device: torch.device) -> Tensor:
+    """Return the relevance that did not come out of modules again, behind a pass: (rows,)."""
+    total = torch.zeros(rows, dtype=torch.float64, device=device)
     for rule in rules:
-        came = rule.relevance_output.get(like.device)
-        if came is None:
-            continue
-        total += _summed(came)
-        left = rule.relevance_input.get(like.device, [])
-        for part in left if isinstance(left, list) else [left]:
-            total -= _summed(part)
-    return total.to(like.dtype)
+        here = getattr(rule, "kept", None)
+        if here is not None:
+            total += here
+            rule.kept = None
+    return total
 
 
 def _summed(relevance: Tensor) -> Tensor:

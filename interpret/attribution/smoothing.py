@@ -160,7 +160,7 @@ def _smoothed(
     block: Block, of: str, draws: int, noise: float, stdev: float | None, options: dict[str, Any]
 ) -> tuple[_Moments, dict[str, Any]]:
     inner = registry.find(of)
-    _check(inner, draws, noise, stdev)
+    _check(draws, noise, stdev)
     source, seed = block.source, block.engine.seed
     widths = _widths(source, noise, stdev)
     moments = _Moments(draws)
@@ -185,9 +185,7 @@ def _smoothed(
     return moments, {**settings, "of": inner.name, "draws": int(draws), **told}
 
 
-def _check(inner: registry.Method, draws: int, noise: float, stdev: float | None) -> None:
-    if inner.wraps or inner.where != "any":
-        raise InputError(f"of={inner.name!r} is not a method that noise can be put around")
+def _check(draws: int, noise: float, stdev: float | None) -> None:
     if not is_whole(draws) or draws < 2:
         raise InputError(f"draws={draws!r}; give a whole number from 2, for a standard error")
     for name, value in (("noise", noise), ("stdev", stdev)):

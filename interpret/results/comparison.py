@@ -141,13 +141,13 @@ class Comparison(Result):
             return []
         ranked = max(1, min(count, _SUMMARIZED * count // max(1, *sizes)))
         few = dataclasses.replace(self, explanations=dict(list(self.explanations.items())[:_LINES]))
-        table = few[:ranked].agreement()
+        table = few[:ranked].agreement().to_numpy()
         names = list(few.explanations)
         rows = [
-            (f"{first} and {second}", f"{table.loc[first, second]:+.2f}")
-            for i, first in enumerate(names)
-            for second in names[i + 1 :]
-            if np.isfinite(table.loc[first, second])
+            (f"{names[i]} and {names[j]}", f"{table[i, j]:+.2f}")
+            for i in range(len(names))
+            for j in range(i + 1, len(names))
+            if np.isfinite(table[i, j])
         ]
         if not rows:
             return []

@@ -73,7 +73,8 @@ class Explanation(Result):
         row for each).
     target
         The class index explained in each row, shape (samples,), or (targets,) with a target axis,
-        or (samples, targets) where each row has its own, as generated tokens do; None for a
+        or (samples, targets) where each row has its own, as generated tokens do: then -1, and NaN
+        in `values` and whatever else is of a target, where a row has fewer than others. None for a
         regression or a function of the output.
     prediction, baseline_prediction
         The score that is explained, at the input and at the baseline.
@@ -108,8 +109,9 @@ class Explanation(Result):
         Which word each token belongs to, shape (samples, tokens); -1 for none (padding, and the
         special tokens).
     target_names
-        The text of each target where every row has its own, shape (samples, targets): the generated
-        tokens.
+        The text of each target where targets are tokens, shape (samples, targets), with one column
+        where there is no target axis; empty where a row has fewer targets. A target's values are
+        zero at the token itself and at those behind it: a language model does not see them.
     path
         The nodes at which a path was evaluated, each array of shape (samples, nodes) and padded
         with NaN: ``"step"`` (0 is the baseline, 1 the input), ``"score"``, and ``"norm"``, that of
@@ -196,6 +198,11 @@ class Explanation(Result):
             return tuple(self.axes.get(path, ()))
         return tuple(self.axes or ())
 
+    @property
+    def _only_axes(self) -> tuple[str, ...]:
+        """Return the axes of the only leaf of `values`."""
+        return self._axes_of(self.paths[0])
+
     def _leaf(self, name: str) -> np.ndarray:
         """Return a field's only leaf, or say how to choose one."""
         tree = getattr(self, name)
@@ -272,6 +279,14 @@ class Explanation(Result):
         return tuple(path for path, array in leaves(self.values) if array is not None)
 
     @property
+    def missing(self) -> np.ndarray | None:
+        """Where a row has fewer targets than others, (samples, targets); None where none has."""
+        if self.target is None or self.target.ndim != 2 or not (self.target < 0).any():
+            return None
+        absent: np.ndarray = self.target < 0
+        return absent
+
+    @property
     def targeted(self) -> bool:
         """Whether `values` have a target axis."""
         return self.prediction is not None and self.prediction.ndim == 2
@@ -283,6 +298,8 @@ class Explanation(Result):
         """
         if self.target is None or self.target.ndim != 1:
             return ""
+        if self.target_names is not None and not self.targeted:
+            return str(self.target_names[sample, 0])
         index = int(self.target[sample])
         if self.class_names is not None and 0 <= index < len(self.class_names):
             return self.class_names[index]
@@ -297,7 +314,8 @@ class Explanation(Result):
         -------
         pandas.DataFrame
             Columns ``sample_id``, ``input`` (with several inputs), one for each further axis, then
-            ``value``, and ``input_value`` where the inputs are known.
+            ``value``, and ``input_value`` where the inputs are known; ``text`` beside ``token`` and
+            ``target_text`` beside ``target`` where they have texts.
         """
         import pandas as pd
 
@@ -317,8 +335,11 @@ class Explanation(Result):
                 columns[axis] = self._axis_labels(axis)[index] if self._named(axis) else index
             columns["value"] = array.ravel()
             shown = inputs.get(path)
-            if self.tokens is not None and "token" in axes:
+            if self._of_tokens(array, axes):
+                assert self.tokens is not None
                 columns["text"] = self.tokens[grid[0], grid[axes.index("token")]]
+            if self.target_names is not None and "target" in axes:
+                columns["target_text"] = self.target_names[grid[0], grid[axes.index("target")]]
             if isinstance(shown, np.ndarray) and shown.size:
                 if self.targeted:
                     shown = shown[:, None]
@@ -356,6 +377,56 @@ class Explanation(Result):
         rank = np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
         return frame.iloc[order[rank < k]].reset_index(drop=True)
 
+    def by_word(self, sample: int = 0) -> pd.DataFrame:
+        """Add the values of one text up within words.
+
+        Parameters
+        ----------
+        sample
+            The text's position.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``word`` and ``value``, and ``target`` before them with a target axis. Special
+            tokens stand for themselves, so that the values add up to those of the tokens; padding
+            is left out.
+
+        Raises
+        ------
+        InputError
+            If it is not known which word a token belongs to.
+        """
+        import pandas as pd
+
+        values, axes = self._leaf("values"), self._only_axes
+        if self.tokens is None or self.words is None or axes[-1:] != ("token",):
+            raise InputError(
+                "words are known where tokens are attributed to, and a tokenizer names them: "
+                "explain(..., tokenizer=...)"
+                + (f"; these values have axes {axes}" if axes else "")
+            )
+        texts, belongs = self.tokens[sample], self.words[sample]
+        real = [i for i, text in enumerate(texts) if text]
+        begins = [
+            k == 0 or belongs[i] < 0 or belongs[i] != belongs[real[k - 1]]
+            for k, i in enumerate(real)
+        ]
+        number = np.cumsum(begins) - 1
+        words = [""] * (int(number[-1]) + 1 if real else 0)
+        for k, i in zip(number, real, strict=True):
+            words[k] += str(texts[i])
+        # A character of several tokens stands with the last of them.
+        words = [word.replace("\N{REPLACEMENT CHARACTER}", "").strip() or word for word in words]
+        rows = values[sample][None] if not self.targeted else values[sample]
+        sums = np.zeros((len(rows), len(words)))
+        np.add.at(sums, (slice(None), number), rows[:, real])
+        frame = pd.DataFrame({"word": words * len(rows), "value": sums.ravel()})
+        if self.targeted:
+            named = self.target_names[sample] if self.target_names is not None else range(len(rows))
+            frame.insert(0, "target", np.repeat(np.asarray(named), len(words)))
+        return frame
+
     def group_sums(self, groups: Mapping[str, Any] | np.ndarray | None = None) -> pd.DataFrame:
         """Add the values up within groups of features.
 
@@ -389,8 +460,16 @@ class Explanation(Result):
     def _ids(self) -> np.ndarray:
         return np.arange(len(self)) if self.sample_ids is None else self.sample_ids
 
+    def _of_tokens(self, array: np.ndarray, axes: tuple[str, ...]) -> bool:
+        """Whether an array has an axis of the tokens that have texts; a layer may have others."""
+        if self.tokens is None or "token" not in axes:
+            return False
+        return bool(array.shape[axes.index("token")] == self.tokens.shape[1])
+
     def _named(self, axis: str) -> bool:
-        return (axis == "feature" and self.feature_names is not None) or axis == "target"
+        if axis == "target":
+            return self.target is not None and self.target.ndim == 1
+        return axis == "feature" and self.feature_names is not None
 
     def _axis_labels(self, axis: str) -> np.ndarray:
         if axis == "feature":
@@ -426,13 +505,13 @@ class Explanation(Result):
                 f"  cost: {self.cost.forward:,} forward, {self.cost.backward:,} backward, "
                 f"{self.cost.seconds:.2f} s"
             )
-        if n and is_leaf(self.values) and not self.targeted:
+        if n and len(found) == 1 and not self.targeted and not isinstance(self.at, tuple):
             lines += self._sample_lines()
         return screen(lines)
 
     def _trust_lines(self) -> list[str]:
         lines = []
-        error, residual = _flat(self.error), _flat(self.residual)
+        error, residual = self._known(self.error), self._known(self.residual)
         if error is not None and not np.isnan(error).all():
             worst, middle = np.nanmax(error), np.nanmedian(error)
             lines.append(
@@ -448,6 +527,13 @@ class Explanation(Result):
                 f"worst {np.max(size):.2g} {self.units}"
             )
         return lines
+
+    def _known(self, tree: Tree) -> np.ndarray | None:
+        """Return the numbers of all leaves, without those of targets that a row does not have."""
+        missing = self.missing
+        there = [a for _, a in leaves(tree) if a is not None]
+        found = [a.ravel() if missing is None else a[~missing] for a in there]
+        return np.concatenate(found) if found else None
 
     def _late(self, error: np.ndarray) -> str:
         tolerance = self.settings.get("tolerance")
@@ -466,10 +552,14 @@ class Explanation(Result):
                 if self.baseline_prediction is not None:
                     head += f" (baseline {self.baseline_prediction[i]:.4g})"
             lines.append(head)
-            values = self.values[i]
-            order = np.argsort(-np.abs(values), axis=None, kind="stable")[:k]
+            values = self._leaf("values")[i]
+            order = np.argsort(-np.abs(values), axis=None, kind="stable")
+            if values.ndim == 1 and self._of_tokens(self._leaf("values"), self._only_axes):
+                assert self.tokens is not None
+                order = order[self.tokens[i, order] != ""]  # without padding
+            order = order[:k]
             rows = [
-                (self._place(position), f"{values[position]:+.4g}")
+                (self._place(position, i), f"{values[position]:+.4g}")
                 for position in zip(*np.unravel_index(order, values.shape), strict=True)
             ]
             lines += format_table(rows, indent="    ")
@@ -477,22 +567,23 @@ class Explanation(Result):
             lines.append(f"  ... and {len(self) - samples} more samples")
         return lines
 
-    def _place(self, position: tuple[int, ...]) -> str:
+    def _place(self, position: tuple[int, ...], sample: int) -> str:
         """Return where one value stands: the feature's name, or its position on each axis."""
-        axes = self._axes_of("")[1:] or tuple(f"axis {i + 1}" for i in range(len(position)))
+        axes = self._only_axes[1:] or tuple(f"axis {i + 1}" for i in range(len(position)))
         sizes = self._leaf("values").shape[1:]
         # The only channel of a grey picture is not worth a word.
         told = [part for part in zip(axes, position, sizes, strict=True) if part[2] > 1]
+        text = self._of_tokens(self._leaf("values"), ("sample", *axes))
+
+        def name(axis: str, i: int) -> str:
+            if axis == "token" and text:
+                assert self.tokens is not None
+                return f"token {i} {str(self.tokens[sample, i])!r}"
+            return str(self._axis_labels(axis)[i]) if self._named(axis) else f"{axis} {i}"
+
         return ", ".join(
-            str(self._axis_labels(axis)[i]) if self._named(axis) else f"{axis} {i}"
-            for axis, i, _ in told or zip(axes, position, sizes, strict=True)
+            name(axis, i) for axis, i, _ in told or zip(axes, position, sizes, strict=True)
         )
-
-
-def _flat(tree: Tree) -> np.ndarray | None:
-    """Return the numbers of all leaves, one after another; None where there are none."""
-    found = [array.ravel() for _, array in leaves(tree) if array is not None]
-    return np.concatenate(found) if found else None
 
 
 def resolve_groups(

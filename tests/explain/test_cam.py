@@ -427,6 +427,21 @@ def test_score_cam_needs_the_memory_of_a_chunk():
     assert peaks[256] < masked / 4
 
 
+@pytest.mark.parametrize("method", ["score_cam", "eigen_cam"])
+def test_methods_without_gradients_take_models_without(method, device):
+    class Cut(nn.Module):
+        def forward(self, x):
+            return x.detach()
+
+    smooth, x = made(batch_norm_cnn, device), pictures(3, device)
+    cut = nn.Sequential(*smooth[:7], Cut(), *smooth[7:])
+    found = pl.explain(cut, x, method=method)
+    assert found.cost.backward == 0
+    np.testing.assert_array_equal(found.values, pl.explain(smooth, x, method=method).values)
+    with pytest.raises(ModelError, match="does not depend on layer"):
+        pl.explain(cut, x, method="grad_cam", at="6")
+
+
 # -- the layer, where none is named --------------------------------------------------------------
 
 

@@ -66,17 +66,61 @@ def true_values(model, x, classes):
     return {name: (sums / REFERENCE_STEPS * x).cpu().numpy() for name, sums in total.items()}
 
 
+class Patches(nn.Module):
+    """The patches of a picture, each where it stands."""
+
+    def __init__(self, width=32):
+        super().__init__()
+        self.cut = nn.Conv2d(1, width, 2, 2)
+        self.place = nn.Parameter(0.1 * torch.randn(1, 16, width))
+
+    def forward(self, x):
+        return self.cut(x).flatten(2).transpose(1, 2) + self.place
+
+
+class Mean(nn.Module):
+    def forward(self, x):
+        return x.mean(1)
+
+
+def vit():
+    def layer():
+        return nn.TransformerEncoderLayer(
+            32, 4, 64, dropout=0, activation="gelu", batch_first=True, norm_first=True
+        )
+
+    return nn.Sequential(Patches(), layer(), layer(), nn.LayerNorm(32), Mean(), nn.Linear(32, 10))
+
+
+def smooth_cnn():
+    return nn.Sequential(
+        nn.Conv2d(1, 12, 3, padding=1), nn.GELU(), nn.AvgPool2d(2),
+        nn.Conv2d(12, 24, 3, padding=1), nn.GELU(), nn.AvgPool2d(2),
+        nn.Flatten(), nn.Linear(96, 32), nn.GELU(), nn.Linear(32, 10),
+    )  # fmt: skip
+
+
+def smooth_mlp():
+    return nn.Sequential(
+        nn.Linear(30, 32), nn.GELU(), nn.Linear(32, 32), nn.GELU(), nn.Linear(32, 2)
+    )
+
+
 TASKS = {
-    # name: (data, model, epochs, most gradients for a row on average)
-    "cnn on digits": ("digits", lambda: digits_cnn(batch_norm=False), 25, 60),
-    "cnn with batch norm on digits": ("digits", lambda: digits_cnn(batch_norm=True), 8, 110),
-    "mlp on breast cancer": ("breast cancer", lambda: mlp(30, 2, 32), 25, 60),
+    # name: (data, model, epochs, most gradients for a row on average, rows)
+    "cnn on digits": ("digits", lambda: digits_cnn(batch_norm=False), 25, 60, ROWS),
+    "cnn with batch norm on digits": ("digits", lambda: digits_cnn(batch_norm=True), 8, 110, ROWS),
+    "mlp on breast cancer": ("breast cancer", lambda: mlp(30, 2, 32), 25, 60, ROWS),
+    "smooth cnn on digits": ("digits", smooth_cnn, 25, 45, 100),
+    "smooth mlp on breast cancer": ("breast cancer", smooth_mlp, 25, 40, ROWS),
+    # The truth about 200 rows takes a minute: benchmarks/tolerance.py has them all.
+    "vit on digits": ("digits", vit, 20, 60, 40),
 }
 
 
 @pytest.fixture(scope="session", params=TASKS)
 def task(request, device):
-    data, make, epochs, most = TASKS[request.param]
+    data, make, epochs, most, rows = TASKS[request.param]
     with torch.random.fork_rng():
         torch.manual_seed(0)
         x, y, held_out, truth = load(data)
@@ -86,8 +130,8 @@ def task(request, device):
     assert accuracy > 0.95
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    model, x = model.to(device), held_out[:ROWS].to(device)
-    assert len(x) == ROWS
+    model, x = model.to(device), held_out[:rows].to(device)
+    assert len(x) == rows
     classes = model(x).argmax(1)
     true = true_values(model, x, classes)
     return SimpleNamespace(name=request.param, model=model, x=x, true=true, most=most)

@@ -172,7 +172,7 @@ def make_generation(tokens, outputs, values=None, **changes):
         for row in range(len(outputs)):
             values[0, row, len(tokens) + row :] = np.nan
     given = {
-        "target": np.arange(len(outputs))[None],
+        "target": np.arange(len(outputs)),
         "target_names": np.array([outputs], dtype=str),
         "prediction": np.linspace(-3, 0, len(outputs))[None],
         "baseline_prediction": None,

@@ -5,7 +5,15 @@ import re
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from viz_samples import EVIL, MATH, make_images, make_projection, make_table
+from viz_samples import (
+    EVIL,
+    MATH,
+    make_generation,
+    make_images,
+    make_projection,
+    make_table,
+    make_text,
+)
 
 from pellucid import viz
 from pellucid.errors import InputError, InputTypeError, UnwritableError
@@ -150,6 +158,44 @@ def test_a_point_shows_its_picture(rng, tmp_path, visit):
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("width", [420, 1280])
+def test_tokens_fit_their_background_and_answer_to_the_pointer(tmp_path, visit, width):
+    tokens = ["[CLS]", EVIL, MATH, "WWWWWWWWWWWWWWWWWWWW", "i", "naïve", "\n", *["token"] * 40]
+    page = visit(viz.report(make_text([tokens]), tmp_path / "r.html"), width)
+    page.wait_for_selector("#figure-1 .bars .point text")
+    boxes = page.evaluate(
+        """[...document.querySelectorAll("#figure-1 .bars .point")].map((point) => {
+            const text = point.querySelector("text").getBoundingClientRect();
+            const box = point.querySelector("path").getBoundingClientRect();
+            return [text.left - box.left, box.right - text.right];
+        })"""
+    )
+    assert len(boxes) == len(tokens)
+    assert min(min(box) for box in boxes) > -0.5
+    shown = page.locator("#figure-1 .bars .point text").all_text_contents()
+    assert shown[1:3] == [EVIL, MATH]
+    box = page.locator("#figure-1 .bars .point").nth(2).bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2 - 2, box["y"] + box["height"] / 2)
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_selector("#figure-1 .hoverlayer text")
+    assert f"“{MATH}”, token 2" in page.text_content("#figure-1 .hoverlayer")
+    assert page.problems == []
+
+
+@pytest.mark.browser
+def test_a_cell_tells_both_tokens(tmp_path, visit):
+    page = visit(viz.report(make_generation(["<b>a</b>", "b"], ["x", "x"]), tmp_path / "r.html"))
+    page.wait_for_selector("#figure-1 .heatmaplayer image")
+    assert page.locator("#figure-1 .xtick").all_text_contents() == ["<b>a</b>", "b", "x", "x"]
+    box = page.locator("#figure-1 .heatmaplayer image").bounding_box()
+    page.mouse.move(box["x"] + 12, box["y"] + box["height"] * 0.75)
+    page.mouse.move(box["x"] + 14, box["y"] + box["height"] * 0.75)
+    page.wait_for_selector("#figure-1 .hoverlayer text")
+    assert "from “<b>a</b>”, token 0" in page.text_content("#figure-1 .hoverlayer")
+    assert page.problems == []
+
+
+@pytest.mark.browser
 def test_many_webgl_figures_lose_no_context(rng, tmp_path, visit):
     clouds = [make_projection(5001, rng) for _ in range(20)]
     page = visit(viz.report(clouds, tmp_path / "r.html"))
@@ -199,6 +245,16 @@ def test_tables_are_bounded_and_say_so(rng, tmp_path):
     assert page.count("<tr>") <= 201
     assert "66 largest of each sample, from 36,864 values" in page
     assert "integrated gradients" in page
+
+
+def test_a_comparison_has_a_table_of_every_method(results, rng, tmp_path):
+    page = viz.report(results["comparison"], tmp_path / "r.html").read_text()
+    assert page.count('class="plot"') == 1
+    assert '<td class="text">integrated gradients</td>' in page
+    assert '<td class="text">saliency</td>' in page
+    assert "saliency: The 50 largest of each sample, from 128 values" in page
+    assert page.count("<tr>") <= 202
+    assert "Comparison of 2 explanations" in page
 
 
 def test_items_of_every_kind(results, tmp_path):
