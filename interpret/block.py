@@ -176,6 +176,11 @@ class Block:
         return self._source
 
     @property
+    def beside(self) -> Leaves:
+        """Floating-point tensors that the model takes beside those that are attributed to."""
+        return tuple(t for t in self._source._carried.values() if t.is_floating_point())
+
+    @property
     def inputs(self) -> Leaves:
         """One tensor for each slot of the place, float32 or wider: (rows, ...)."""
         if self._inputs is None:
@@ -215,7 +220,9 @@ class Block:
             source._each(
                 Rows(self.n),
                 lambda rows, leaves: (
-                    score.choose(source._run(leaves, rows), source.numbers[rows]), None, None
+                    score.choose(source._run(leaves, rows), source.numbers[rows]),
+                    None,
+                    None,
                 ),
                 chosen,
             )
@@ -593,12 +600,14 @@ class Block:
                     cast = leaf.clone()
                 replaced[slot.path or ""] = cast
         engine = self.engine
-        positional, named = engine.inputs.arguments(replaced)
-        engine.count.forward += len(rows)
         if taps is None or not taps.layers:
-            return engine.call(*positional, **named)
+            more = engine.chunk - len(rows) if engine.padded else 0
+            if more > 0:
+                replaced = {path: padded(leaf, more) for path, leaf in replaced.items()}
+            output = engine.run(*engine.inputs.arguments(replaced), len(rows))
+            return first_rows(output, len(rows), len(rows) + more) if more > 0 else output
         taps.put({name: leaf for name, leaf in put.items() if name in taps.layers})
-        output = engine.call(*positional, **named)
+        output = engine.run(*engine.inputs.arguments(replaced), len(rows))
         taps.check(len(rows))
         return output
 
@@ -702,6 +711,26 @@ class Block:
             )
         self.engine.count.backward += len(scores) * self.targets
         return torch.stack(found, dim=1)
+
+
+def padded(leaf: Tensor, more: int) -> Tensor:
+    """Return a tensor with its last row repeated so many times behind it."""
+    return torch.cat([leaf, leaf[-1:].detach().expand(more, *leaf.shape[1:])])
+
+
+def first_rows(output: Any, rows: int, all_rows: int) -> Any:
+    """Return the first rows of every tensor of an output that has a row for each input."""
+    if isinstance(output, Tensor):
+        return output[:rows] if output.ndim and len(output) == all_rows else output
+    if isinstance(output, dict):
+        changed = copy.copy(output)
+        for key, part in output.items():
+            changed[key] = first_rows(part, rows, all_rows)
+        return changed
+    if isinstance(output, (tuple, list)):
+        parts = [first_rows(part, rows, all_rows) for part in output]
+        return type(output)(*parts) if hasattr(output, "_fields") else type(output)(parts)
+    return output
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:

@@ -69,6 +69,10 @@ class Engine:
         None shows a bar where the work takes longer than two seconds.
     differentiable
         Whether gradients will be asked for.
+    precision
+        What to autocast to, or None.
+    compile
+        Whether to compile the model, or the backend to compile it with.
     """
 
     def __init__(
@@ -81,13 +85,18 @@ class Engine:
         seed: int = 0,
         progress: bool | None = None,
         differentiable: bool = True,
+        precision: str | None = None,
+        compile: bool | str = False,  # noqa: A002 - what torch calls it
     ) -> None:
         self._differentiable = differentiable
         self.model, self.inputs, self.seed = model, inputs, seed
         self.device = _device(device, model, inputs)
         self.batch_size = _batch_size(batch_size)
         self.count = Counter()
-        self.rounding = 0.0
+        self._autocast = _autocast(precision)
+        # Integrated gradients of trained networks under autocast are off by up to 1.8 % in bfloat16
+        # at the 95th percentile: two and a half times its rounding.
+        self.rounding = 2.5 * torch.finfo(self._autocast).eps if self._autocast else 0.0
         # Where attributions are made; until `locate` says otherwise, at the inputs as they are.
         self.place = input_place(inputs, {})
         self.places: tuple[Place, ...] = (self.place,)
@@ -100,7 +109,9 @@ class Engine:
         self._stop = False
         self._bar: Any = None
         self._progress = progress
-        self.call = model.call
+        self.call = _compiled(model.call, compile)
+        # Chunks are padded to one size where every new size would be compiled anew.
+        self.padded = bool(compile)
         # Compiled modules ignore hooks set on what they were made from: those need it itself.
         self.call_beneath = getattr(model.call, "_orig_mod", model.call)
         self._held = contextlib.ExitStack()
@@ -125,6 +136,14 @@ class Engine:
 
     def __exit__(self, *exception: object) -> None:
         self._held.close()
+
+    def run(self, positional: tuple[Any, ...], named: dict[str, Any], rows: int) -> Any:
+        """Run the model on so many rows."""
+        self.count.forward += rows
+        if self._autocast is None:
+            return self.call(*positional, **named)
+        with torch.autocast(self.device.type, self._autocast):
+            return self.call(*positional, **named)
 
     def probe(self, layers: Sequence[str] = ()) -> tuple[Any, int]:
         """Evaluate the first rows: whether the model takes such inputs, what it returns, its bytes.
@@ -174,10 +193,10 @@ class Engine:
                 # The graph lives until it is measured: freed storages could share addresses.
                 held.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t))
                 taps.put({})
-                call = self.call_beneath if layers or calls is not None else self.call
-                positional, named = self.inputs.arguments(first)
-                self.count.forward += n
-                output = call(*positional, **named)
+                # Not the compiled one: for two rows it would be compiled once more.
+                held.callback(setattr, self, "call", self.call)
+                self.call = self.call_beneath
+                output = self.run(*self.inputs.arguments(first), n)
                 taps.check(n)
         except Exception as error:
             if is_out_of_memory(error):
@@ -291,7 +310,12 @@ class Engine:
         )
 
     def blocks(
-        self, score: Scoring | None, baselines: Mapping[str, Tensor | None], *, kept: int = 0
+        self,
+        score: Scoring | None,
+        baselines: Mapping[str, Tensor | None],
+        *,
+        kept: int = 0,
+        span: slice | None = None,
     ) -> Iterator[Block]:
         """Yield the rows in blocks, each on the device.
 
@@ -303,6 +327,8 @@ class Engine:
             For each attributed path; empty for methods without.
         kept
             How many gradients of each row the method keeps: they fit into `keep_bytes`.
+        span
+            Which rows; all of them by default.
         """
         assert self._chunk is not None, "probe() comes first: it decides the chunk"
         targets = score.columns if score is not None else 1
@@ -314,8 +340,9 @@ class Engine:
         size = max(self._chunk, 256)
         if kept:
             size = min(size, max(1, keep_bytes(self.device) // (kept * targets * self.row_bytes)))
-        for start in range(0, self.inputs.samples, size):
-            stop = min(start + size, self.inputs.samples)
+        first, last = (0, self.inputs.samples) if span is None else (span.start, span.stop)
+        for start in range(first, last, size):
+            stop = min(start + size, last)
             block = Block(self, slice(start, stop), score, baselines)
             yield block
             # No refresh: it would show the bar before its delay is over.
@@ -433,6 +460,28 @@ def _batch_size(batch_size: Any) -> int | None:
     if not is_whole(batch_size) or batch_size < 1:
         raise InputError(f"batch_size={batch_size!r}; use 'auto' or a whole number from 1")
     return int(batch_size)
+
+
+def _autocast(precision: Any) -> torch.dtype | None:
+    known = {None: None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if precision not in known:
+        raise InputError(
+            f"precision={precision!r} is not known; use 'bfloat16' or 'float16' for autocast, or "
+            "None for the model's own precision"
+        )
+    return known[precision]
+
+
+def _compiled(call: Callable[..., Any], wanted: bool | str) -> Callable[..., Any]:
+    if not wanted or hasattr(call, "_orig_mod"):
+        return call
+    if wanted is True:
+        return torch.compile(call, dynamic=False)
+    if wanted not in (known := torch.compiler.list_backends(())):
+        raise InputError(
+            f"compile={wanted!r} is no backend of torch.compile; use True, or {', '.join(known)}"
+        )
+    return torch.compile(call, dynamic=False, backend=wanted)
 
 
 @contextlib.contextmanager

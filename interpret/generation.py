@@ -15,9 +15,9 @@ from pellucid.interpret.engine import Engine
 from pellucid.interpret.inputs import Inputs, label
 from pellucid.interpret.memory import is_out_of_memory
 from pellucid.interpret.models import Model
+from pellucid.interpret.outputs import scored_part
 from pellucid.interpret.results.trees import rebuild
 from pellucid.interpret.sequences import check_sequence, sequence_path
-from pellucid.interpret.targets import scored_part
 from pellucid.interpret.tokens import ending_ids, padding_id
 
 
@@ -81,9 +81,7 @@ def _start_of(model: Model) -> int:
     )
 
 
-def generated(
-    engine: Engine, example: Any, count: int, tokenizer: Any
-) -> tuple[Inputs, Tensor]:
+def generated(engine: Engine, example: Any, count: int, tokenizer: Any) -> tuple[Inputs, Tensor]:
     """Let the model write on, greedily, and return the inputs with what it wrote.
 
     By the model's own `generate` where it has one. Rows that end early have fewer tokens.

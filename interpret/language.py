@@ -13,15 +13,14 @@ from pellucid.interpret.generation import completed, generated
 from pellucid.interpret.inputs import Inputs, read_inputs
 from pellucid.interpret.models import Model
 from pellucid.interpret.sequences import Asked, TokenScore, asked_of_sequence, token_score
+from pellucid.interpret.spelling import Speller, name_tokens
 from pellucid.interpret.targets import Scoring, is_function, known_names, neuron_of
 from pellucid.interpret.tokens import (
-    Speller,
     Vocabulary,
     check_length,
     check_masks,
     check_tokenizer,
     is_tokens,
-    name_tokens,
     read_texts,
     vocabulary_of,
 )

@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import functools
 import inspect
+import sys
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -149,6 +150,13 @@ class Model:
         """Whether it is a model of Keras 3, on its torch backend."""
         return any(cls.__module__.startswith("keras.") for cls in type(self.module).__mro__)
 
+    @property
+    def channels_last(self) -> bool:
+        """Whether pictures have their channels behind rows and columns."""
+        if not self.is_keras:
+            return False
+        return bool(sys.modules["keras"].config.image_data_format() == "channels_last")
+
     def layer(self, name: str) -> nn.Module:
         """Return a layer by its path in the model.
 
@@ -186,6 +194,8 @@ class Model:
         device = self.device if device is None else device
         cuda = [device] if device is not None and device.type == "cuda" else []
         fast_path = torch.backends.mha.get_fastpath_enabled()
+        cudnn = torch.backends.cudnn.enabled
+        recurrent = any(isinstance(m, nn.RNNBase) for m in modules)
         with torch.random.fork_rng(devices=cuda):
             # Only the generators that were saved are seeded: torch.manual_seed would seed all.
             torch.default_generator.manual_seed(seed)
@@ -200,8 +210,12 @@ class Model:
                     parameter.requires_grad_(False)
                 # The fast path of attention bypasses hooks, and differs in rounding.
                 torch.backends.mha.set_fastpath_enabled(False)
+                if recurrent and cuda:
+                    # cuDNN differentiates recurrent layers in training mode only.
+                    torch.backends.cudnn.enabled = False
                 yield
             finally:
+                torch.backends.cudnn.enabled = cudnn
                 torch.backends.mha.set_fastpath_enabled(fast_path)
                 for module, flag in zip(modules, training, strict=True):
                     module.training = flag

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pellucid.errors import InputError, InputTypeError
 from pellucid.interpret.inputs import Inputs
@@ -220,7 +220,7 @@ def not_differentiable(inputs: Inputs, wanted: Sequence[str], model: Model) -> I
     )
 
 
-def layer_axes(shape: Sequence[int], module: nn.Module) -> tuple[str, ...]:
+def layer_axes(shape: Sequence[int], module: nn.Module, model: Model) -> tuple[str, ...]:
     """Return what each axis of a layer's output is, as far as its kind tells."""
     over_time = isinstance(module, (nn.Conv1d, nn.ConvTranspose1d, nn.modules.pooling._MaxPoolNd))
     known: dict[int, tuple[str, ...]] = {
@@ -230,7 +230,15 @@ def layer_axes(shape: Sequence[int], module: nn.Module) -> tuple[str, ...]:
         3: ("sample", "channel", "row", "column"),
         4: ("sample", "channel", "depth", "row", "column"),
     }
-    return known.get(len(shape), ("sample", *(f"axis {i + 1}" for i in range(len(shape)))))
+    axes = known.get(len(shape), ("sample", *(f"axis {i + 1}" for i in range(len(shape)))))
+    return input_axes(axes, model)
+
+
+def input_axes(axes: tuple[str, ...], model: Model) -> tuple[str, ...]:
+    """Return the axes as this model has them: Keras puts channels last, if not told otherwise."""
+    if "channel" not in axes or not model.channels_last:
+        return axes
+    return (*(axis for axis in axes if axis != "channel"), "channel")
 
 
 def last_map(outputs: Sequence[Output], rows: int, *, method: str, instead: Sequence[str]) -> str:

@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from pellucid.errors import InputError, InputTypeError, ModelError
 from pellucid.interpret.inputs import Inputs, is_whole
 from pellucid.interpret.models import Model
-from pellucid.interpret.targets import Scoring, check_output, class_index, describe, scored_part
-from pellucid.interpret.tokens import is_tokens, token_id
+from pellucid.interpret.outputs import check_output, describe, scored_part
+from pellucid.interpret.spelling import token_id
+from pellucid.interpret.targets import Scoring, class_index
+from pellucid.interpret.tokens import is_tokens
 
 _WORDS = ("tokens", "generated", "position")
 
@@ -237,8 +239,7 @@ def token_score(
         positions=positions,
         classes=classes,
         per_target=per_target,
-        spoken=class_names is None
-        and (asked.kind != "position" or classes in sizes.values()),
+        spoken=class_names is None and (asked.kind != "position" or classes in sizes.values()),
         running=asked.kind == "tokens",
         class_names=class_names,
         units="probability" if output == "probability" else "logit" if name else "output",
@@ -379,7 +380,11 @@ def _chosen(
     samples = len(positions)
     if isinstance(wanted, (Tensor, np.ndarray)):
         wanted = wanted.tolist()
-    if isinstance(wanted, (list, tuple)) and len(wanted) == 1 and isinstance(wanted[0], (list, tuple)):
+    if (
+        isinstance(wanted, (list, tuple))
+        and len(wanted) == 1
+        and isinstance(wanted[0], (list, tuple))
+    ):
         several = torch.tensor([[one(value) for value in wanted[0]]])
         return positions[:, None] * classes + several, True
     if isinstance(wanted, (list, tuple)):

@@ -63,7 +63,7 @@ def counted(scores: Tensor, block: Block) -> Tensor:
         block.engine.count.backward += len(gradient)
 
     if scores.requires_grad:
-        scores.register_hook(count)
+        scores.register_hook(count)  # type: ignore[no-untyped-call]
     return scores
 
 
@@ -143,7 +143,8 @@ def delegated(
             return attribute(tuple(leaf.requires_grad_() for leaf in inputs), baselines, rows)
 
     try:
-        with _differentiable(block.source.inputs if block.place.inside else ()):
+        before = block.source.inputs if block.place.inside else ()
+        with _differentiable((*before, *block.beside)):
             return block.delegate(careful, width=width, reduce=reduce)
     except Exception as error:
         if isinstance(error, PellucidError) or is_out_of_memory(error):
@@ -190,7 +191,10 @@ def _left_as_it_was(model: nn.Module | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _differentiable(inputs: Leaves) -> Iterator[None]:
-    """Let gradients flow before a layer too, where Captum's hooks listen for them."""
+    """Let gradients flow where none are asked for, but Captum's hooks listen for them.
+
+    Before the layer that is attributed to, and from inputs that are carried along.
+    """
     for leaf in inputs:
         leaf.requires_grad_()
     try:

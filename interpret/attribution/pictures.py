@@ -7,16 +7,16 @@ the picture's own blurred self; guided IG goes first where the score hardly move
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pellucid.errors import InputError
 from pellucid.interpret.attribution.bisection import TYPICAL
-from pellucid.interpret.attribution.jumps import JUMP, relative_error
 from pellucid.interpret.attribution.quadrature import integrate, points_of
 from pellucid.interpret.attribution.registry import Attribution, method
+from pellucid.interpret.attribution.walk import Standing, Walk
 from pellucid.interpret.block import Block, flat
 from pellucid.interpret.inputs import is_real, is_whole
 from pellucid.interpret.points import Leaves, Sink
@@ -32,15 +32,15 @@ def pictures(block: Block, method: str) -> None:
     """Raise an `InputError` unless everything here is a picture at the input."""
     if block.place.inside:
         raise InputError(
-            f"{method} changes the picture itself, and at= names layer {block.place.name!r}; "
+            f"{method} is made of the picture itself, and at= names layer {block.place.name!r}; "
             "leave at out"
         )
     for slot, leaf in zip(block.place.slots, block.inputs, strict=True):
         if slot.layer is not None or leaf.ndim not in (3, 4):
-            shape = tuple(leaf.shape[1:])
+            shown = f"(samples, {', '.join(map(str, leaf.shape[1:]))})"
             raise InputError(
                 f"{method} needs pictures, (samples, channels, rows, columns) or (samples, rows, "
-                f"columns), and an attributed input has shape (samples, {str(shape)[1:-1]}); "
+                f"columns), and an attributed input has shape {shown}; "
                 "choose the picture with attribute=..., or use method='integrated_gradients'"
             )
 
@@ -192,9 +192,12 @@ def blurred(pictures: Tensor, sigma: Tensor, widest: float, edge: str) -> Tensor
     )
     if pictures.ndim == 4:
         down, across = down[:, None], across[:, None]
+    # Mirrored, one colour stays what it is: so only what differs from a corner's is blurred, and
+    # a picture of one colour does not move by what rounding does to it.
+    level = pictures[..., :1, :1] if edge == "reflect" else torch.zeros_like(pictures[..., :1, :1])
     # The caller's autocast is for the model, not for its inputs.
     with torch.autocast(pictures.device.type, enabled=False):
-        found = down @ pictures @ across.mT
+        found = level + down @ (pictures - level) @ across.mT
     sharp = (sigma == 0).reshape(-1, *[1] * (pictures.ndim - 1))
     return torch.where(sharp, pictures, found)
 
@@ -222,8 +225,6 @@ def _weights(size: int, sigma: Tensor, widest: float, edge: str) -> Tensor:
 # -- where the gradient is small -------------------------------------------------------------------
 
 _RULES = ("trapezoid", "left")
-# Two distances closer than this are the same, as in the authors' code: relative, and absolute.
-_CLOSE = 1e-9
 # A round of fewer features would take more rounds than a picture is worth.
 _SMALLEST = 0.01
 
@@ -235,7 +236,7 @@ _SMALLEST = 0.01
     promise="estimates the error of the integral along the path that its steps took, with the "
     "completeness residual as a check; fewer or more steps take another path",
     paper="Kapishnikov et al. 2021, https://arxiv.org/abs/2106.09788",
-    points=lambda options: points_of({"steps": 200, **options}),
+    points=lambda options: _steps(options.get("steps", 200)) + 1,
     kept=lambda _: 32,
     several_targets=False,
 )
@@ -272,8 +273,6 @@ def guided_ig(
     InputError
         If an option is out of range.
     """
-    if not is_whole(steps) or steps < 1:
-        raise InputError(f"steps={steps!r}; give a whole number from 1")
     if not is_real(fraction) or not _SMALLEST <= fraction <= 1:
         raise InputError(
             f"fraction={fraction!r}; give the share of the features that moves at a time, "
@@ -285,13 +284,14 @@ def guided_ig(
         )
     if rule not in _RULES:
         raise InputError(f"rule={rule!r} is not known; use {', '.join(map(repr, _RULES))}")
-    walk = _Walk(block, int(steps), float(fraction), float(max_dist), rule)
+    walk = Walk(block, _steps(steps), float(fraction), float(max_dist))
     for step in range(walk.steps + 1):
         walk.step = step
-        block.gradients(_Standing(walk.here), walk)
-    error, scale = walk.error() if rule == "trapezoid" else (None, None)
+        block.gradients(Standing(walk.here), walk)
+    values = walk.left if rule == "left" else (walk.left + walk.right) / 2
+    error, scale = walk.error(values) if rule == "trapezoid" else (None, None)
     return Attribution(
-        block.reduced(walk.values)[:, None].to(walk.slope.dtype),
+        block.reduced(values)[:, None].to(walk.slope.dtype),
         walk.prediction,
         walk.baseline_prediction,
         error,
@@ -305,136 +305,8 @@ def guided_ig(
     )
 
 
-@dataclass(frozen=True)
-class _Standing:
-    """One point for each row, wherever it is: (rows, features)."""
-
-    where: Tensor
-
-    def __len__(self) -> int:
-        return len(self.where)
-
-    def rows(self, index: Tensor) -> Tensor:
-        """Return the row that each of these points belongs to."""
-        return index
-
-    def make(self, index: Tensor, block: Block) -> Leaves:
-        """Return these points, one tensor for each slot."""
-        parts = self.where[index].split([leaf[0].numel() for leaf in block.inputs], dim=1)
-        return tuple(
-            part.to(leaf.dtype).reshape(-1, *leaf.shape[1:])
-            for part, leaf in zip(parts, block.inputs, strict=True)
-        )
-
-
-class _Walk:
-    """A sink that takes a step with every gradient, and sums gradient x step.
-
-    Attributes
-    ----------
-    step
-        Number of the gradient that comes next; the last is taken at the input.
-    here
-        Where each row is: (rows, features), float64, in which steps add up to the whole way.
-    slope
-        The gradient where each row was before.
-    """
-
-    def __init__(
-        self, block: Block, steps: int, fraction: float, max_dist: float, rule: str
-    ) -> None:
-        self.steps, self.fraction, self.max_dist = steps, fraction, max_dist
-        self._left, self.step, self._block = rule == "left", 0, block
-        self._end, self._difference = flat(block.inputs), block.difference()
-        start = flat(tuple(b.expand(block.n, *b.shape[1:]) for b in block.baselines))
-        self._start, self.here = start, start.to(torch.float64, copy=True)
-        self._before = self.here.clone()
-        self.slope = torch.zeros_like(self._end)
-        self.values = torch.zeros_like(self.here)
-        like = self.here.new_zeros(block.n, 1)
-        self._squares, self._fourths, self._variation = like, like.clone(), like.clone()
-        self.baseline_prediction, self.prediction = self.slope.new_zeros(2, block.n, 1)
-
-    def add(
-        self,
-        index: Tensor,
-        rows: Tensor,
-        scores: Tensor | None,
-        found: Tensor | None,
-        held: Tensor | None = None,
-    ) -> None:
-        """Sum what the step before contributed, and take the next."""
-        assert scores is not None
-        assert found is not None
-        here, slope = self.here[rows], found[:, 0]
-        if self.step:
-            moved, before = here - self._before[rows], self.slope[rows]
-            part = (before if self._left else (before + slope) / 2) * moved
-            self.values[rows] += part
-            self._variation[rows] += self._norm(part)
-            square = (JUMP * self._norm((slope - before) * moved)) ** 2
-            self._squares[rows] += square
-            self._fourths[rows] += square**2
-        else:
-            self.baseline_prediction[rows] = scores
-        if self.step == self.steps:
-            self.prediction[rows] = scores
-            return
-        self._before[rows], self.slope[rows] = here, slope
-        last = self.step == self.steps - 1
-        self.here[rows] = self._end[rows].double() if last else self._next(rows, here, slope)
-
-    def _norm(self, vectors: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(self._block.reduced(vectors), dim=-1, keepdim=True)
-
-    def error(self) -> tuple[Tensor, Tensor]:
-        """Return the estimated relative L2 error of each row, and its scale."""
-        size = self._norm(self.values)
-        rounding = self._block.rounding
-        return relative_error(self._squares, self._fourths, size, self._variation, rounding)
-
-    def _next(self, rows: Tensor, here: Tensor, slope: Tensor) -> Tensor:
-        """Return where these rows are after the next step."""
-        start, end = self._start[rows].double(), self._end[rows].double()
-        way = end - start
-        done = (self.step + 1) / self.steps
-        least = max(done - self.max_dist, 0.0)
-        lowest, highest = start + way * least, start + way * min(done + self.max_dist, 1.0)
-        # Who is too far behind is taken along, whatever its gradient.
-        here = torch.where((here - start) / way < least, lowest, here)
-        rest = (here - end).abs().sum(1, keepdim=True)
-        wanted = way.abs().sum(1, keepdim=True) * (1 - done)
-        need = rest - wanted
-        close = need.abs() <= (_CLOSE * torch.maximum(rest, wanted)).clamp_min(_CLOSE)
-        # The others, in the order of their gradients; last who can go no further.
-        size, order = torch.where(here == highest, torch.inf, slope.abs()).sort(dim=1)
-        could = (highest - here).abs().gather(1, order).cumsum(1)
-        first, behind = self._last_group(size, could, need)
-        before = torch.where(first > 0, could.gather(1, (first - 1).clamp_min(0)), 0)
-        share = (need - before) / (could.gather(1, behind - 1) - before)
-        rank = torch.arange(size.shape[1], device=size.device)
-        share = torch.where(rank < behind, share.nan_to_num(0).clamp(0, 1), 0)
-        share = torch.empty_like(could).scatter_(1, order, torch.where(rank < first, 1, share))
-        moved = torch.where(share == 1, highest, here + (highest - here) * share)
-        return torch.where(close, here, moved)
-
-    def _last_group(self, size: Tensor, could: Tensor, need: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the first and the last (exclusive) of the last group of features that moves.
-
-        A group is the next `fraction` of all features, with all that have as large a gradient as
-        its largest. Groups go all the way, one after another, until one gets so far as is needed.
-        """
-        count = size.shape[1]
-        others = int((count - 1) * self.fraction)
-        first = torch.zeros_like(need, dtype=torch.long)
-        # As many rounds as there can be groups, rather than wait for the device to say it is done.
-        for _ in range(ceil(count / (others + 1))):
-            behind = self._behind(size, first + others)
-            first = torch.where(could.gather(1, behind - 1) >= need, first, behind)
-        return first, self._behind(size, first + others)
-
-    @staticmethod
-    def _behind(size: Tensor, rank: Tensor) -> Tensor:
-        """Return the rank behind all that are as large as what is at this rank."""
-        largest = size.gather(1, rank.clamp_max(size.shape[1] - 1))
-        return torch.searchsorted(size, largest, right=True).clamp_min(1)
+def _steps(steps: Any) -> int:
+    """Return the number of steps, checked."""
+    if not is_whole(steps) or steps < 1:
+        raise InputError(f"steps={steps!r}; give a whole number from 1")
+    return int(steps)

@@ -112,9 +112,7 @@ def _changed_relus(block: Block, name: str, kind: Any) -> Attribution:
     return Attribution(values, scores.scores, None, None, {})
 
 
-def _check_relus(
-    block: Block, model: nn.Module, inputs: Leaves, rows: Tensor, name: str
-) -> None:
+def _check_relus(block: Block, model: nn.Module, inputs: Leaves, rows: Tensor, name: str) -> None:
     """Raise an `InputError` if ReLUs lead to the score that are no modules, or none at all."""
     modules: set[Any] = set()
 
@@ -189,15 +187,16 @@ def lrp(
             + (f" and {len(without) - 4} more" if len(without) > 4 else "")
             + f" of {block.engine.model.name}; method='integrated_gradients' needs none"
         )
-    started = copy.copy(block)
-    started.score = _Started(block.score)
-    scored = _Once(started, model)
+    view, started = copy.copy(block), _Started(block.score)
+    view.score = started
+    scored = _Once(view, model)
     absorbed: list[Tensor] = []
 
     def attribute(inputs: Leaves, _: Leaves, rows: Tensor) -> Leaves:
+        started.restart()
         for part, one in rules.items():
             if one is not None:
-                part.rule = one  # type: ignore[assignment]
+                part.rule = one
         explainer = LRP(scored)
         # It would reload the model's state, buffers and all; what it changed is put back by us.
         explainer._restore_state = lambda: None
@@ -238,19 +237,36 @@ def _check_lrp(block: Block, rule: str, epsilon: float, gamma: float, known: lis
 
 
 class _Started(Scoring):
-    """A score whose gradient by the model's output becomes relevance."""
+    """A score whose gradient by the model's output becomes relevance.
+
+    Captum makes two passes. A rule may change weights behind the first, so that only the first
+    knows the output that relevance starts from.
+    """
 
     def __init__(self, score: Scoring | None) -> None:
         assert score is not None
         self._score, self.layer = score, score.layer
+        self._first: list[Tensor] = []
+        self._passes = 0
+
+    def restart(self) -> None:
+        """Begin with the two passes of other rows."""
+        self._first, self._passes = [], 0
 
     def __call__(self, output: Any, index: Tensor | None) -> Tensor:
         """Return the scores."""
         from pellucid.interpret.attribution.relevance import Start
 
+        self._passes += 1
+        known = iter(self._first)
+
         def start(leaf: Any) -> Any:
-            floating = isinstance(leaf, Tensor) and leaf.is_floating_point()
-            return Start.apply(leaf) if floating else leaf  # type: ignore[no-untyped-call]
+            if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
+                return leaf
+            if self._passes == 1:
+                self._first.append(leaf.detach())
+                return leaf
+            return Start.apply(leaf, next(known))  # type: ignore[no-untyped-call]
 
         return self._score(tree_map(start, output), index)
 

@@ -92,7 +92,8 @@ def integrate(
     if steps is None:
         if rule is not None:
             raise InputError(f"rule={rule!r} goes with steps=...; give steps, or leave both out")
-        tolerance = TOLERANCE if tolerance is None else tolerance
+        # Half precision sets a floor that no number of gradients gets below.
+        tolerance = max(TOLERANCE, 1.5 * rounding) if tolerance is None else tolerance
         budget = BUDGET if budget is None else budget
         if not is_real(tolerance) or not 0 < tolerance < 1:
             raise InputError(

@@ -35,8 +35,8 @@ _PASSED = (
     nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus,
     nn.Sigmoid, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.ReLU, nn.Tanh, nn.Softsign,
 )  # fmt: skip
-# They only move values: so does their gradient.
-_MOVED = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.modules.dropout._DropoutNd)
+# They only move values: so does their gradient. What looks up an index is where relevance ends.
+_MOVED = (nn.Flatten, nn.Unflatten, nn.Identity, nn.modules.dropout._DropoutNd, nn.Embedding)
 # What Captum treats as values that pass, where it is exactly that.
 _CAPTUMS = (nn.ReLU, nn.Dropout, nn.Tanh)
 
@@ -45,12 +45,12 @@ class _Unchanged(torch.autograd.Function):
     """A module's output, behind which what flows back passes to its input as it is."""
 
     @staticmethod
-    def forward(context: Any, given: Tensor, output: Tensor) -> Tensor:
+    def forward(_: Any, __: Tensor, output: Tensor) -> Tensor:
         """Return the output."""
         return output.clone()
 
     @staticmethod
-    def backward(context: Any, *relevance: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(_: Any, *relevance: Tensor) -> tuple[Tensor, None]:
         """Pass it on."""
         return relevance[0], None
 
@@ -111,7 +111,7 @@ class _Passes(_Moves):
 
     def forward_hook(self, module: nn.Module, inputs: Any, outputs: Any) -> Any:
         """Put the function behind the module whose gradient is one."""
-        return _Unchanged.apply(inputs[0], outputs.detach())
+        return _Unchanged.apply(inputs[0], outputs.detach())  # type: ignore[no-untyped-call]
 
 
 class Start(torch.autograd.Function):
@@ -122,17 +122,16 @@ class Start(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(context: Any, output: Tensor) -> Tensor:
-        """Return the output."""
-        context.save_for_backward(output)
+    def forward(context: Any, output: Tensor, first: Tensor) -> Tensor:
+        """Return the output; relevance starts from what it was at first."""
+        context.save_for_backward(first)
         return output.clone()
 
     @staticmethod
-    def backward(context: Any, *gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(context: Any, *gradient: Tensor) -> tuple[Tensor, None]:
         """Return gradient times output."""
-        (output,) = context.saved_tensors
-        part: Tensor = gradient[0] * output
-        return part
+        (first,) = context.saved_tensors
+        return gradient[0] * first, None
 
 
 def parts_of(model: nn.Module) -> dict[str, nn.Module]:

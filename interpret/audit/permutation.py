@@ -15,9 +15,10 @@ from pellucid.interpret.block import Block
 from pellucid.interpret.engine import Engine
 from pellucid.interpret.inputs import is_whole, read_inputs
 from pellucid.interpret.models import Model
+from pellucid.interpret.outputs import describe
 from pellucid.interpret.points import Kept, Leaves, Rows
 from pellucid.interpret.results import Importance, Provenance
-from pellucid.interpret.targets import Scoring, describe
+from pellucid.interpret.targets import Scoring
 
 _METRICS = ("accuracy", "log_loss", "r2", "mean_squared_error")
 

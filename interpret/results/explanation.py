@@ -403,8 +403,7 @@ class Explanation(Result):
         if self.tokens is None or self.words is None or axes[-1:] != ("token",):
             raise InputError(
                 "words are known where tokens are attributed to, and a tokenizer names them: "
-                "explain(..., tokenizer=...)"
-                + (f"; these values have axes {axes}" if axes else "")
+                "explain(..., tokenizer=...)" + (f"; these values have axes {axes}" if axes else "")
             )
         texts, belongs = self.tokens[sample], self.words[sample]
         real = [i for i, text in enumerate(texts) if text]
@@ -419,8 +418,7 @@ class Explanation(Result):
         # A character of several tokens stands with the last of them.
         words = [word.replace("\N{REPLACEMENT CHARACTER}", "").strip() or word for word in words]
         rows = values[sample][None] if not self.targeted else values[sample]
-        sums = np.zeros((len(rows), len(words)))
-        np.add.at(sums, (slice(None), number), rows[:, real])
+        sums = np.array([np.bincount(number, row[real], len(words)) for row in rows])
         frame = pd.DataFrame({"word": words * len(rows), "value": sums.ravel()})
         if self.targeted:
             named = self.target_names[sample] if self.target_names is not None else range(len(rows))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pellucid import datasets, errors, interpret, viz
     from pellucid.interpret.attribution.registry import methods
     from pellucid.interpret.audit.permutation import importance
+    from pellucid.interpret.compare import compare
     from pellucid.interpret.explain import explain
     from pellucid.interpret.projection.project import project
     from pellucid.interpret.results.storage import load
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "compare": "pellucid.interpret.compare",
     "explain": "pellucid.interpret.explain",
     "importance": "pellucid.interpret.audit.permutation",
     "load": "pellucid.interpret.results.storage",
@@ -36,6 +38,7 @@ _HOMES = {
 _PACKAGES = ("datasets", "errors", "interpret", "viz")
 
 __all__ = [
+    "compare",
     "datasets",
     "errors",
     "explain",

@@ -117,11 +117,11 @@ class Pair:
     def ours(self, method, **changes):
         """Return our explanation, with the method's options on top."""
         model, inputs, options = self.options()
-        if self.name.startswith("Neuron") and "neuron" not in changes:
+        of_neuron = self.name.startswith("Neuron")
+        if of_neuron and "neuron" not in changes:
             options["target"] = (self.layer(model), self.rest.pop("neuron_selector"))
-        elif self.case.get("layer") is not None and self.name != "GuidedGradCam":
-            if not self.name.startswith("Neuron"):
-                options["at"] = self.layer(model)
+        elif self.case.get("layer") is not None and not of_neuron and self.name != "GuidedGradCam":
+            options["at"] = self.layer(model)
         return pl.explain(model, inputs, method=method, **{**options, **changes})
 
 

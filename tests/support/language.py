@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from torch import nn
 
 transformers.logging.set_verbosity_error()
@@ -161,14 +169,15 @@ def of_words(words):
     known = {word: i for i, word in enumerate([*special, *words])}
     tokenizer = Tokenizer(models.WordLevel(known, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    takes = ["input_ids", "token_type_ids", "attention_mask"]
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
-        sep_token="[SEP]",
+        sep_token="[SEP]", model_input_names=takes,
     )  # fmt: skip
 
 
@@ -212,19 +221,19 @@ def of_bytes(padding=True):
 def of_sentences(*, split=True):
     """BPE in the manner of SentencePiece: blanks are a sign of their own."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
-    if split:
-        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-        tokenizer.decoder = decoders.Metaspace()
-    else:
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.BpeTrainer(vocab_size=45, special_tokens=["<pad>", "<unk>", "</s>"])
+    tokenizer.train_from_iterator(TEXTS * 5, trainer)
+    if not split:
         # Llama's way: no text is split into words, so that all of it counts as one.
+        tokenizer.pre_tokenizer = None
         tokenizer.normalizer = normalizers.Sequence(
             [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
         )
         tokenizer.decoder = decoders.Sequence(
             [decoders.Replace("\u2581", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
         )
-    trainer = trainers.BpeTrainer(vocab_size=45, special_tokens=["<pad>", "<unk>", "</s>"])
-    tokenizer.train_from_iterator(TEXTS * 5, trainer)
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
     )
