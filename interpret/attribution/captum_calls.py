@@ -239,6 +239,11 @@ class Call:
         ]
         if missing:
             raise InputError(f"{what} needs {missing[0]}=...")
+        if self.core.endswith("GradCam") and block.engine.model.channels_last:
+            raise InputError(
+                f"{what} takes the first axis for the channels, and this model has them last; "
+                "use method='grad_cam'"
+            )
         if self.core == "Occlusion" and block.source.place.layers:
             raise InputError(
                 f"{what} slides over the inputs' axes, and an embedding's is none to slide over; "
@@ -390,7 +395,8 @@ class Call:
         ((there, _),) = block.engine.shapes[block.place.name]
         if shape == there:
             return None, None
-        axes = layer_axes(shape, block.engine.model.layer(block.place.name))
+        model = block.engine.model
+        axes = layer_axes(shape, model.layer(block.place.name), model)
         if len(shape) > 1 and shape[0] == 1:  # a map, summed over the channels
             return shape[1:], (axes[0], *axes[2:])
         return shape, axes

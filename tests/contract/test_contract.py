@@ -326,7 +326,7 @@ def test_same_seed_and_batch_size_give_the_same_bits(method, device):
         return explanation.values
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pellucid.interpret.explain.warn_of_doubts", lambda *_: None)
+        patch.setattr("pellucid.interpret.attributing.warn_of_doubts", lambda *_: None)
         assert values(1).tobytes() == values(1).tobytes()
         assert values(1).tobytes() != values(2).tobytes()
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from methods import GENERAL, needed
 from small_models import mlp
 from state import changes, state_of
 from torch import nn
 
 import pellucid as pl
 from pellucid.errors import OutOfMemoryError, PellucidError
-from pellucid.interpret.attribution.registry import registered
 
 ERRORS = {
     "torch": lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
@@ -40,15 +40,16 @@ every_error = pytest.mark.parametrize("error", ERRORS)
 
 
 @every_error
-@pytest.mark.parametrize("method", sorted(registered()))
+@pytest.mark.parametrize("method", GENERAL)
 @pytest.mark.parametrize("limit", [2, 5, 30])
 def test_result_is_that_of_a_model_with_room(method, limit, error):
     model = Limited(limit, ERRORS[error])
     x = torch.randn(41, 6)
     # The baseline doubles DeepLIFT's batch.
     target = torch.arange(41) % 3
-    found = pl.explain(model, x, method=method, target=target, batch_size=40)
-    expected = pl.explain(model.body, x, method=method, target=target, batch_size=40)
+    options = {"method": method, "target": target, "batch_size": 40, **needed(method, x)}
+    found = pl.explain(model, x, **options)
+    expected = pl.explain(model.body, x, **options)
     assert model.refused
     np.testing.assert_allclose(found.values, expected.values, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.prediction, expected.prediction, rtol=1e-5, atol=1e-6)
@@ -66,14 +67,14 @@ def test_sums_over_steps_count_nothing_twice(error):
 
 
 @every_error
-@pytest.mark.parametrize("method", sorted(registered()))
+@pytest.mark.parametrize("method", GENERAL)
 def test_one_point_that_does_not_fit_is_an_error_of_ours(method, error):
     model = Limited(2, ERRORS[error])
     x = torch.randn(4, 6)
     before = state_of(model)
     model.limit = 0
     with pytest.raises(OutOfMemoryError, match="even one point at a time does not fit") as caught:
-        pl.explain(model, x, method=method, target=0)
+        pl.explain(model, x, method=method, target=0, **needed(method, x))
     assert isinstance(caught.value, PellucidError)
     assert isinstance(caught.value, MemoryError)
     assert changes(before, state_of(model)) == []

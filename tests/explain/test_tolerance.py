@@ -226,7 +226,7 @@ def test_no_row_takes_more_gradients_than_its_budget(budget, device):
 
     x = torch.tensor([[1.0, 10.0], [2.0, 20.0], [0.9, 30.0]], device=device)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pellucid.interpret.explain.warn_of_doubts", lambda *_: None)
+        patch.setattr("pellucid.interpret.attributing.warn_of_doubts", lambda *_: None)
         found = pl.explain(
             steep, x, baseline=x * torch.tensor([0.0, 1.0], device=device), budget=budget
         )
@@ -244,7 +244,7 @@ def test_rows_cut_short_by_their_budget_do_not_depend_on_the_batch(budget, devic
     odd, x = odd.to(device), 3 * torch.randn(6, 4, device=device)
     results = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pellucid.interpret.explain.warn_of_doubts", lambda *_: None)
+        patch.setattr("pellucid.interpret.attributing.warn_of_doubts", lambda *_: None)
         for batch_size in (1, 2, 5, 64):
             found = pl.explain(
                 odd, x, baseline=-x, target=0, tolerance=1e-4, budget=budget, batch_size=batch_size
