@@ -1,4 +1,4 @@
-"""Do integrated gradients keep to a tolerance of 1 %, and at what cost? Captum's 50 steps beside."""
+"""Do integrated gradients keep to a tolerance of 1 %, and at what cost? Captum beside."""
 
 from __future__ import annotations
 

@@ -83,14 +83,14 @@ def assemble(
         )
 
     def of(name: str) -> Any:
-        found = {place: whole(fields[name]) for place, fields in by_place.items()}
+        found = {place: whole(known[name]) for place, known in by_place.items()}
         if one:
             return found[places[0].name]
         return None if all(value is None for value in found.values()) else found
 
     axes: dict[str, tuple[str, ...]] = {}
-    for place, fields in by_place.items():
-        for path, named in fields["axes"].items():
+    for place, known in by_place.items():
+        for path, named in known["axes"].items():
             axes[path if one else f"{place}.{path}".rstrip(".")] = named
     index: np.ndarray | None = None
     if parts[0].index is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -115,7 +116,7 @@ def attributed(
         engines = [
             held.enter_context(
                 Engine(
-                    one,
+                    replica,
                     batch,
                     device=device,
                     batch_size=request.batch_size,
@@ -125,7 +126,7 @@ def attributed(
                     compile=request.compile,
                 )
             )
-            for first, one, device in replicas(adapted, request.device)
+            for first, replica, device in replicas(adapted, request.device)
         ]
         engine = engines[0]
         settled = [_settled(one.method, asked, engine) for one in wanted]
@@ -137,8 +138,8 @@ def attributed(
         for other in engines[1:]:
             other.take(engine.inputs)
             other.probe(tapped)
-        for one in engines:
-            one.locate(names, request.attribute)
+        for each in engines:
+            each.locate(names, request.attribute)
         batch = engine.inputs
         places = [[p for p in engine.places if p.name in named] for named in settled]
         labels = Labels(
@@ -157,8 +158,8 @@ def attributed(
             else ({}, None)
         )
         if any(one.inner.background for one in wanted):
-            for one in engines:
-                one.background = read_background(request.background, batch, one.device)
+            for each in engines:
+                each.background = read_background(request.background, batch, each.device)
         if compared and isinstance(request.baseline, str):
             warn_of_far_baseline(batch, baselines, sentence)
         score: Scoring = language.score(
@@ -241,34 +242,33 @@ class _Work:
         points = [one.method.points(one.options) for one in self._wanted]
         known = [count for count in points if count is not None]
         cuts = [samples * i // len(engines) for i in range(len(engines) + 1)]
-        spans = [slice(*cut) for cut in zip(cuts[:-1], cuts[1:], strict=True)]
+        spans = [slice(*cut) for cut in itertools.pairwise(cuts)]
         shown = sum(known) * (spans[0].stop - spans[0].start)
         engines[0].expect(shown if len(known) == len(points) else None)
         if len(engines) == 1:
             done = _Done([])
             self._do(engines[0], spans[0], done)
-            return done.parts, done.raised(samples, spans[0])
+            return done.parts, done.interrupted()
         found = [_Done([]) for _ in engines]
+        for engine in engines[1:]:
+            engine.stop_with(engines[0])
         others = [
             threading.Thread(target=self._do, args=triple, daemon=True)
             for triple in zip(engines[1:], spans[1:], found[1:], strict=True)
         ]
         for other in others:
             other.start()
-        # The first works here: only the main thread hears Ctrl-C, and passes it on.
+        # The first works here: only the main thread hears Ctrl-C, which stops all.
         self._do(engines[0], spans[0], found[0])
-        if found[0].error is not None:
-            for engine in engines[1:]:
-                engine.stop()
         for other in others:
             other.join()
         parts: list[list[Part]] = []
         cut = False
-        for done, span in zip(found, spans, strict=True):
+        for done in found:
             if not cut:
                 parts += done.parts
-            cut = done.raised(span.stop, span) or cut
-        return parts, cut
+            cut = done.interrupted() or cut
+        return parts, cut or engines[0].stopped
 
     def _do(self, engine: Engine, span: slice, done: _Done) -> None:
         kept = max(one.method.kept(one.options) for one in self._wanted)
@@ -280,8 +280,9 @@ class _Work:
                         for one, at in zip(self._wanted, self._places, strict=True)
                     ]
                 )
-        except BaseException as error:  # noqa: BLE001 - raised again by `raised`, in the main thread
+        except BaseException as error:  # noqa: BLE001 - raised again by `interrupted`
             done.error = error
+            engine.stop()
 
     def _run(self, one: Wanted, places: Sequence[Place], block: Block) -> Part:
         """Run a method at every place that was asked for."""
@@ -313,7 +314,7 @@ class _Done:
     parts: list[list[Part]]
     error: BaseException | None = None
 
-    def raised(self, stop: int, span: slice) -> bool:
+    def interrupted(self) -> bool:
         """Return whether Ctrl-C ended it; raise whatever else did."""
         if self.error is None:
             return False
@@ -350,7 +351,8 @@ def _settled(chosen: Method, names: list[str], engine: Engine) -> list[str]:
         )
     known = registry.registered().values()
     instead = [one.name for one in known if one.where == "any" and not one.background]
-    return [last_map(*engine.outputs(), method=chosen.name, instead=instead)]
+    last = engine.model.channels_last
+    return [last_map(*engine.outputs(), last, method=chosen.name, instead=instead)]
 
 
 def _cost(engines: Sequence[Engine], parts: Sequence[Part], seconds: float, *, alone: bool) -> Cost:

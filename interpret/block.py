@@ -250,13 +250,15 @@ class Block:
         pairs = zip(self.inputs, self.baselines, strict=True)
         return flat(tuple(leaf - baseline for leaf, baseline in pairs))
 
-    def reduced(self, vectors: Tensor) -> Tensor:
+    def reduced(self, vectors: Tensor, *, length: bool = False) -> Tensor:
         """Add up what belongs to one value: a token's is the sum over its embedding.
 
         Parameters
         ----------
         vectors
             Shape (..., features).
+        length
+            Whether to take the L2 norm over a token's embedding instead of the sum.
 
         Returns
         -------
@@ -267,12 +269,13 @@ class Block:
             return vectors
         sizes = [leaf[0].numel() for leaf in self.inputs]
         parts = []
-        for slot, part in zip(self.place.slots, vectors.split(sizes, dim=-1), strict=True):
+        for slot, part in zip(self.place.slots, torch.split(vectors, sizes, dim=-1), strict=True):
             if slot.layer is None:
                 parts.append(part)
             else:
                 ids = self._source._carried[slot.path or ""]
-                parts.append(part.unflatten(-1, (ids[0].numel(), -1)).sum(-1))
+                of_token = part.reshape(*part.shape[:-1], ids[0].numel(), -1)
+                parts.append(of_token.norm(dim=-1) if length else of_token.sum(-1))
         return torch.cat(parts, dim=-1)
 
     # -- what a method asks for --------------------------------------------------------------

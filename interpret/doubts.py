@@ -12,6 +12,7 @@ from pellucid.interpret.attribution.registry import Method
 from pellucid.interpret.baselines import far_from_data
 from pellucid.interpret.inputs import Inputs
 from pellucid.interpret.results import Explanation
+from pellucid.interpret.results.explanation import ByPlace
 from pellucid.interpret.results.trees import leaves
 
 # Above this share of |prediction - baseline prediction| a residual is worth a warning, where the
@@ -55,19 +56,27 @@ def _not_numbers(explanation: Explanation) -> int:
     return int((~np.logical_and.reduce(finite)).sum())
 
 
+def _only(by_place: ByPlace) -> np.ndarray | None:
+    """Return what there is at the only place."""
+    assert not isinstance(by_place, dict)
+    return by_place
+
+
 def _missed(explanation: Explanation, scale: np.ndarray | None) -> int:
     """Count the rows whose residual proves an error much larger than the small one estimated.
 
     By Cauchy and Schwarz the residual is at most sqrt(features) times the L2 error of the values,
     which is the relative error times `scale`.
     """
-    if explanation.error is None or explanation.residual is None or scale is None:
+    error, residual = _only(explanation.error), _only(explanation.residual)
+    start = _only(explanation.baseline_prediction)
+    if error is None or residual is None or scale is None:
         return 0
     assert explanation.prediction is not None
-    assert explanation.baseline_prediction is not None
-    error, residual = explanation.error, np.abs(explanation.residual)
+    assert start is not None
+    residual = np.abs(residual)
     features = sum(a.size for _, a in leaves(explanation.values) if a is not None) / error.size
-    one, other = explanation.prediction.astype(float), explanation.baseline_prediction.astype(float)
+    one, other = explanation.prediction.astype(float), start.astype(float)
     # What rounding does to the predictions, in half precision too, proves nothing.
     floor = 0.1 * np.abs(one - other) + 0.01 * np.maximum(np.abs(one), np.abs(other))
     proven = (residual > floor) & (residual > 2 * features**0.5 * error * scale)
@@ -88,35 +97,37 @@ def warn_of_doubts(explanation: Explanation, chosen: Method, scale: np.ndarray |
             stacklevel=3,
         )
     tolerance = explanation.settings.get("tolerance")
-    if explanation.error is not None and tolerance is not None:
-        late = int((explanation.error > tolerance).sum())
+    error, residual = _only(explanation.error), _only(explanation.residual)
+    if error is not None and tolerance is not None:
+        late = int((error > tolerance).sum())
         if late:
             warnings.warn(
-                f"{late} of {explanation.error.size} rows are not within the tolerance of "
+                f"{late} of {error.size} rows are not within the tolerance of "
                 f"{tolerance:g} after a budget of {explanation.settings['budget']} gradients each "
-                f"(worst estimated error {np.nanmax(explanation.error):.1%}); give a larger budget "
+                f"(worst estimated error {np.nanmax(error):.1%}); give a larger budget "
                 "or a larger tolerance. `explanation.error` says which",
                 stacklevel=3,
             )
     missed = _missed(explanation, scale)
     if missed:
         warnings.warn(
-            f"for {missed} of {explanation.error.size if explanation.error is not None else 0} "
+            f"for {missed} of {error.size if error is not None else 0} "
             "rows the values do not add up to the prediction less the baseline's, by more than "
             "their estimated error allows: on the path the prediction jumps where no gradient was "
             "taken. `explanation.residual` says by how much; give more steps (steps=500)",
             stacklevel=3,
         )
     by_rules = chosen.complete and chosen.family == "propagation"
-    if by_rules and explanation.error is None and explanation.residual is not None:
+    if by_rules and error is None and residual is not None:
+        start = _only(explanation.baseline_prediction)
         assert explanation.prediction is not None
-        assert explanation.baseline_prediction is not None
-        gap = np.abs(explanation.prediction - explanation.baseline_prediction)
+        assert start is not None
+        gap = np.abs(explanation.prediction - start)
         floor = 1e-6 * np.maximum(np.abs(explanation.prediction), 1e-6)
-        late = int((np.abs(explanation.residual) > _RESIDUAL * gap + floor).sum())
+        late = int((np.abs(residual) > _RESIDUAL * gap + floor).sum())
         if late:
             warnings.warn(
-                f"for {late} of {explanation.residual.size} rows the values of {chosen.name} do "
+                f"for {late} of {residual.size} rows the values of {chosen.name} do "
                 "not add up to the prediction less the baseline's (residual above 1 %): the model "
                 "has parts that the method has no rule for. `explanation.residual` says how far "
                 "off; method='integrated_gradients' does not depend on the model's parts",

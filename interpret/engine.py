@@ -106,7 +106,7 @@ class Engine:
         self._embeddings: dict[str, str] = {}
         self._examples: dict[str, Tensor] = {}
         self._chunk: int | None = self.batch_size
-        self._stop = False
+        self._stop = threading.Event()
         self._bar: Any = None
         self._progress = progress
         self.call = _compiled(model.call, compile)
@@ -347,7 +347,7 @@ class Engine:
             yield block
             # No refresh: it would show the bar before its delay is over.
             self._bar.set_postfix_str(f"{stop} of {self.inputs.samples} rows done", refresh=False)
-        if self._stop:
+        if self._stop.is_set():
             # Pressed during the very last chunk it stopped nothing, and is not to be lost.
             raise KeyboardInterrupt
 
@@ -387,7 +387,7 @@ class Engine:
         """
         start = 0
         while start < count:
-            if self._stop:
+            if self._stop.is_set():
                 raise KeyboardInterrupt
             stop = min(start + max(1, self.chunk // width), count)
             try:
@@ -417,7 +417,16 @@ class Engine:
 
     def stop(self) -> None:
         """Ask the work to end at the next chunk."""
-        self._stop = True
+        self._stop.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was asked to end."""
+        return self._stop.is_set()
+
+    def stop_with(self, other: Engine) -> None:
+        """Stop when the other is asked to, and the other way round."""
+        self._stop = other._stop
 
 
 def _watched() -> bool:
@@ -496,7 +505,7 @@ def _interruptible(engine: Engine) -> Iterator[None]:
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if engine._stop:
+        if engine._stop.is_set():
             signal.default_int_handler(number, frame)
         engine.stop()
 

@@ -52,10 +52,11 @@ def completed(inputs: Inputs, model: Model) -> tuple[Inputs, str | None]:
             return inputs, None
         started = torch.full((inputs.samples, 1), _start_of(model), dtype=ids.dtype)
         return _with(inputs, decoder_input_ids=started), "decoder_input_ids: the starting token"
-    left = mask is not None and bool((mask[:, 0] == 0).any())
-    if not left or "position_ids" not in takes or "position_ids" in inputs.tree:
+    if mask is None or not bool((mask[:, 0] == 0).any()):
         return inputs, None
-    counted = ((mask != 0).long().cumsum(1) - 1).clamp_min(0)
+    if "position_ids" not in takes or "position_ids" in inputs.tree:
+        return inputs, None
+    counted = (mask.ne(0).long().cumsum(1) - 1).clamp_min(0)
     return _with(inputs, position_ids=counted), "position_ids: counted from each first token"
 
 
@@ -215,7 +216,7 @@ class _Writer:
         for _ in range(self._count):
             width = int(length.max())
             leaves[self._path] = text[:, :width]
-            if self._mask is not None:
+            if self._mask is not None and self._beside is not None:
                 real = torch.arange(width) < length[:, None]
                 leaves[self._beside] = real.to(self._mask.dtype)
             given = {path: leaf.to(engine.device) for path, leaf in leaves.items()}

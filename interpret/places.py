@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -241,7 +242,14 @@ def input_axes(axes: tuple[str, ...], model: Model) -> tuple[str, ...]:
     return (*(axis for axis in axes if axis != "channel"), "channel")
 
 
-def last_map(outputs: Sequence[Output], rows: int, *, method: str, instead: Sequence[str]) -> str:
+def last_map(
+    outputs: Sequence[Output],
+    rows: int,
+    channels_last: bool = False,
+    *,
+    method: str,
+    instead: Sequence[str],
+) -> str:
     """Return the last layer that puts out a map of rows and columns: where CAMs are made.
 
     Of one row and one column only if there is no other; called once; the innermost of those that
@@ -253,6 +261,8 @@ def last_map(outputs: Sequence[Output], rows: int, *, method: str, instead: Sequ
         What every module put out in one pass of the first rows.
     rows
         How many those were.
+    channels_last
+        Whether maps have their channels behind rows and columns.
     method, instead
         Who asks, and methods that need no map.
 
@@ -263,6 +273,7 @@ def last_map(outputs: Sequence[Output], rows: int, *, method: str, instead: Sequ
     """
     calls = Counter(one.name for one in outputs)
     tokens = {one.tensor.shape[1] for one in outputs if one.tensor.ndim == 3}
+    spatial = slice(1, 3) if channels_last else slice(2, 4)
     maps = []
     for number, one in enumerate(outputs):
         shape = one.tensor.shape
@@ -272,7 +283,7 @@ def last_map(outputs: Sequence[Output], rows: int, *, method: str, instead: Sequ
             and shape[0] == rows
             and one.tensor.is_floating_point()
             and calls[one.name] == 1
-            and not {*shape[2:]} <= tokens
+            and not set(tuple(shape)[spatial]) <= tokens
         ):
             maps.append((number, one))
     if not maps:
@@ -282,11 +293,11 @@ def last_map(outputs: Sequence[Output], rows: int, *, method: str, instead: Sequ
             f"stand for patches of a picture can be named: at='name'. {', '.join(instead)} work "
             "for any model"
         )
-    _, last = next((m for m in reversed(maps) if m[1].tensor[0, 0].numel() > 1), maps[-1])
+    _, last = next((m for m in reversed(maps) if prod(m[1].tensor.shape[spatial]) > 1), maps[-1])
     number, first = next(
         m for m in maps if m[1].tensor is last.tensor and m[1].version == last.version
     )
-    patches = first.tensor[0, 0].numel()
+    patches = prod(first.tensor.shape[spatial])
     behind = next(
         (
             one.name

@@ -120,7 +120,7 @@ class Speller:
 
 def _mark(tokenizer: Any) -> str:
     """Return what marks in a vocabulary where words begin, or go on; empty for whole words."""
-    vocabulary = getattr(tokenizer, "get_vocab", dict)()
+    vocabulary: dict[str, int] = getattr(tokenizer, "get_vocab", dict)()
     counts = {
         "Ġ": sum(name.startswith("Ġ") for name in vocabulary),
         "▁": sum(name.startswith("▁") for name in vocabulary),
@@ -187,7 +187,7 @@ def token_id(text: Any, tokenizer: Any) -> int:
         raise InputError(
             f"target {text!r} is a token's text: give tokenizer=..., or the token's id"
         )
-    vocabulary = getattr(tokenizer, "get_vocab", dict)()
+    vocabulary: dict[str, int] = getattr(tokenizer, "get_vocab", dict)()
     if text in vocabulary:
         return int(vocabulary[text])
     encode = getattr(tokenizer, "encode", None)

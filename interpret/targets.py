@@ -248,7 +248,8 @@ class Score(Scoring):
         if self.squashed or self.binary or self.classes == 1:
             return self.squashed
         sums = output.detach().double().sum(1)
-        return bool((output >= 0).all() and ((sums - 1).abs() < 1e-3).all())
+        close = max(1e-3, 2 * torch.finfo(output.dtype).eps)
+        return bool((output >= 0).all() and ((sums - 1).abs() < close).all())
 
     def __call__(self, output: Any, index: Tensor | None) -> Tensor:
         """Return the scores (points, targets).
@@ -263,7 +264,9 @@ class Score(Scoring):
         if self.functions:
             return torch.stack([_of_function(f, output, None) for f in self.functions], dim=1)
         output = scored_part(output)[0]
+        # A softmax of half precision is off by more than its logits are.
         logits = output.reshape(len(output), -1)
+        logits = logits.float() if logits.dtype.itemsize < 4 else logits
         if self.squashed:
             logits = torch.cat([1 - logits, logits], dim=1)
         elif self.binary:

@@ -84,7 +84,7 @@ def read_texts(inputs: Any, tokenizer: Any, model: Model) -> tuple[Any, Any]:
             )
         encoding = tokenizer(*columns, padding=True)
     first, known = _arguments(model)
-    given = {key: torch.tensor(encoding[key]) for key in encoding if key in known}
+    given: Any = {key: torch.tensor(encoding[key]) for key in encoding if key in known}
     ids = torch.tensor(encoding["input_ids"])
     if "input_ids" not in known:
         # A model of one's own, which takes ids as its first argument.

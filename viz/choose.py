@@ -22,6 +22,7 @@ from pellucid.viz.heatmap import heatmap
 from pellucid.viz.image import image
 from pellucid.viz.importance import importance
 from pellucid.viz.model import weights
+from pellucid.viz.pictures import is_picture
 from pellucid.viz.scatter import scatter
 from pellucid.viz.tabular import bar, waterfall
 from pellucid.viz.token_matrix import is_matrix, token_matrix
@@ -80,7 +81,7 @@ def _explanation(explanation: Explanation, theme: str) -> go.Figure:
     if is_text(explanation):
         return tokens(explanation, theme=theme)
     axes = tuple(explanation.axes or ())
-    if axes[-2:] == ("row", "column"):
+    if is_picture(axes):
         return image(explanation, theme=theme)
     if explanation.values.ndim == 3 and axes:
         return heatmap(explanation, theme=theme)

@@ -13,6 +13,7 @@ import numpy as np
 from pellucid.errors import InputError, InputTypeError
 from pellucid.interpret.results import Comparison, Explanation, Result
 from pellucid.viz import words
+from pellucid.viz.pictures import is_picture
 from pellucid.viz.theme import escape, shorten
 
 MOST = 8
@@ -47,7 +48,9 @@ class Column:
         found = self.explanation
         of = "" if words.complete(found) else self.source
         axes = tuple(found.axes or ())
-        cells = found.values.shape[-2:] if axes[-2:] == ("row", "column") else ()
+        cells = ()
+        if is_picture(axes):
+            cells = tuple(found.values.shape[axes.index(axis)] for axis in ("row", "column"))
         return found.units, words.magnitude(found), of, cells
 
 

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from pellucid.errors import InputError
 from pellucid.interpret.results import Comparison, Explanation
-from pellucid.viz import columns, gallery, grouped, tokens
+from pellucid.viz import columns, gallery, grouped, pictures, tokens
 from pellucid.viz.columns import Column
 from pellucid.viz.theme import positive_whole, theme_of
 
@@ -110,7 +110,7 @@ def comparable(explanation: Explanation) -> bool:
 
 
 def _is_picture(column: Column) -> bool:
-    return tuple(column.explanation.axes or ())[-2:] == ("row", "column")
+    return pictures.is_picture(column.explanation.axes)
 
 
 def _are_texts(found: list[Column]) -> bool:

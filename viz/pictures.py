@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,13 +22,20 @@ def maps(explanation: Explanation, shown: int) -> tuple[np.ndarray, int]:
     axes = tuple(explanation.axes or ())
     if axes == ("sample", "row", "column") and values.ndim == 3:
         return values[:shown], 1
-    if axes == ("sample", "channel", "row", "column") and values.ndim == 4:
-        return values[:shown].sum(axis=1), values.shape[1]
+    if is_picture(axes) and len(axes) == values.ndim == 4 and "channel" in axes:
+        channel = axes.index("channel")
+        return values[:shown].sum(axis=channel), values.shape[channel]
     raise InputError(
-        f"viz.image draws values with axes (sample, channel, row, column) or (sample, row, "
-        f"column), but these have shape {values.shape} with axes {axes or 'not known'}; "
-        "viz.bar draws one axis of features"
+        f"viz.image draws values with axes (sample, channel, row, column), (sample, row, column, "
+        f"channel) or (sample, row, column), but these have shape {values.shape} with axes "
+        f"{axes or 'not known'}; viz.bar draws one axis of features"
     )
+
+
+def is_picture(axes: Sequence[str] | None) -> bool:
+    """Whether the last axes are rows and columns, with or without channels behind them."""
+    named = tuple(axes or ())
+    return (named[:-1] if named[-1:] == ("channel",) else named)[-2:] == ("row", "column")
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,7 @@ def shown_inputs(explanation: Explanation, shown: int) -> tuple[np.ndarray | Non
     if explanation.display is not None:
         found, order = np.asarray(explanation.display)[:shown], _channel_axis(explanation.display)
     elif isinstance(explanation.inputs, np.ndarray) and explanation.inputs.ndim in (3, 4):
-        found, order = explanation.inputs[:shown], 1 if explanation.inputs.ndim == 4 else None
+        found, order = explanation.inputs[:shown], _input_channels(explanation)
     else:
         return None, ""
     if len(found) < shown:
@@ -108,6 +116,18 @@ def shown_inputs(explanation: Explanation, shown: int) -> tuple[np.ndarray | Non
     if rescaled:
         notes.append(f"the input's brightness is rescaled from {rescaled}")
     return pixels, "; ".join(notes)
+
+
+def _input_channels(explanation: Explanation) -> int | None:
+    """Return the axis of the inputs' channels: where the values have theirs."""
+    inputs = np.asarray(explanation.inputs)
+    if inputs.ndim == 3:
+        return None
+    axes = tuple(explanation.axes or ())
+    if "channel" in axes:
+        return 3 if axes[-1] == "channel" else 1
+    # A map has no channels to go by.
+    return 3 if inputs.shape[3] in _CHANNELS and inputs.shape[1] not in _CHANNELS else 1
 
 
 def _channel_axis(display: np.ndarray) -> int | None:

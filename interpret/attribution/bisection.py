@@ -124,7 +124,7 @@ class Bisection:
         """Refine all rows until each is done or has spent its budget; one result a place."""
         rows = torch.arange(self.block.n, device=self._like.device)
         fit = max(1, self._most // (2 * 5 * self.curve.each * self._node_bytes))
-        groups = list(rows.split(fit))[::-1]
+        groups = list(torch.split(rows, fit))[::-1]
         while groups:
             late = self._refine(groups.pop())
             if len(late):
@@ -147,7 +147,7 @@ class Bisection:
                 scale[..., place],
                 path=path,
             )
-            for place, part in enumerate(self.values.split(self.sizes, dim=-1))
+            for place, part in enumerate(torch.split(self.values, self.sizes, dim=-1))
         ]
 
     @property
@@ -168,7 +168,9 @@ class Bisection:
         slots = self._evaluate(nodes, path.repeat_interleave(5), start.repeat(len(path)))
         left, quarter, middle, three_quarters, right = slots.reshape(-1, 5).unbind(1)
         self.prediction[rows] = nodes.score[right[::each]]
-        self.baseline_prediction[rows] = nodes.score[left].unflatten(0, (-1, each)).mean(1)
+        self.baseline_prediction[rows] = (
+            nodes.score[left].reshape(-1, each, self.block.targets).mean(1)
+        )
         pairs = self._paired(
             nodes,
             torch.cat([left, middle]),
@@ -259,7 +261,7 @@ class Bisection:
             return torch.zeros_like(self.error).index_add_(0, pairs.row, of_pairs)[rows]
 
         sizes = torch.stack(
-            [norm(part) for part in self.values[rows].split(self.sizes, dim=-1)], -1
+            [norm(part) for part in torch.split(self.values[rows], self.sizes, dim=-1)], -1
         ).flatten(1)
         self.error[rows], self.scale[rows] = relative_error(
             sums(pairs.square),

@@ -156,6 +156,7 @@ def xgrad_cam(
     points=lambda _: None,
     kept=lambda _: 2,
     where="map",
+    typical=64,
 )
 def score_cam(
     block: Block, *, relu: bool = True, grid: Sequence[int] | None = None, skip: int | None = None
@@ -257,6 +258,9 @@ class _Maps:
         if gradient:
             slopes = slopes.reshape(*slopes.shape[:2], *shape)
         if tokens is None:
+            if block.engine.model.channels_last:
+                activation = activation.movedim(-1, 1)
+                slopes = slopes.movedim(-1, 2) if gradient else slopes
             return cls(here.scores, activation, slopes, {})
         first, size = tokens
 
@@ -320,7 +324,8 @@ class _Seen:
 
 def _check_pictures(block: Block) -> None:
     """Raise an `InputError` where an input is no picture that could be seen through a channel."""
-    wrong = [tuple(leaf.shape) for leaf in block.source.inputs if leaf.ndim != 4]
+    last = block.engine.model.channels_last
+    wrong = [tuple(leaf.shape) for leaf in block.source.inputs if leaf.ndim != 4 or last]
     if wrong:
         raise InputError(
             "score_cam looks at pictures (samples, channels, rows, columns) through the layer's "
@@ -354,8 +359,9 @@ def _patches(tokens: int, block: Block, grid: Any, skip: Any) -> tuple[int, tupl
                 + ("" if skip is None else f", {skip} of them to skip")
             )
         return first, (int(sizes[0]), int(sizes[1]))
+    spatial = slice(1, 3) if block.engine.model.channels_last else slice(2, 4)
     height, width = next(
-        (leaf.shape[-2:] for leaf in block.source.inputs if leaf.ndim == 4), (1, 1)
+        (leaf.shape[spatial] for leaf in block.source.inputs if leaf.ndim == 4), (1, 1)
     )
     rows, columns = height // gcd(height, width), width // gcd(height, width)
     for first in (1, 0) if skip is None else (int(skip),):

@@ -181,5 +181,7 @@ class Through:
         """Return the values of each place."""
         return [
             self.block.at(place).reduced(part)
-            for place, part in zip(self._places, vectors.split(self._sizes, dim=-1), strict=True)
+            for place, part in zip(
+                self._places, torch.split(vectors, self._sizes, dim=-1), strict=True
+            )
         ]

@@ -26,10 +26,12 @@ _DRAWS = 200
     "each sample of the background",
     promise="a standard error for every value; with a tolerance, an estimate of the error of each "
     "row against the mean over the whole background",
-    paper="Erion et al. 2021, https://arxiv.org/abs/1906.10670; GradientSHAP of Lundberg & Lee 2017",
-    points=lambda options: None,
+    paper="Erion et al. 2021, https://arxiv.org/abs/1906.10670",
+    points=lambda _: None,
     sampled=True,
     kept=lambda options: TYPICAL if "tolerance" in options else 0,
+    typical=200,
+    trial={"draws": 2},
 )
 def expected_gradients(
     block: Block,
@@ -77,7 +79,7 @@ def expected_gradients(
     return Attribution(
         moments.mean,
         at_input.scores,
-        at_starts.scores.unflatten(0, (block.n, count)).mean(1),
+        at_starts.scores.reshape(block.n, count, -1).mean(1),
         None,
         {"draws": draws, "background": count},
         standard_error=moments.standard_error(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pellucid.interpret.attribution.registry import Attribution, method
 from pellucid.interpret.block import Block, flat
 
@@ -16,10 +18,18 @@ from pellucid.interpret.block import Block, flat
     kept=lambda _: 1,
 )
 def saliency(block: Block, *, absolute: bool = False) -> Attribution:
-    """Return the gradient of the score: signed, or its magnitude with ``absolute=True``."""
+    """Return the gradient of the score: signed, or its magnitude with ``absolute=True``.
+
+    Of a token it is the length of the gradient at its embedding: behind a layer norm, which takes
+    no notice of a shift, the sum would be zero but for rounding.
+    """
     here = block.here()
-    values = block.reduced(here.gradient.abs() if absolute else here.gradient)
-    return Attribution(values, here.scores, None, None, {"absolute": bool(absolute)})
+    tokens = not block.place.inside and bool(block.place.layers)
+    values = block.reduced(here.gradient.abs() if absolute else here.gradient, length=tokens)
+    settings: dict[str, Any] = {"absolute": bool(absolute) or tokens}
+    if tokens:
+        settings["note"] = "of a token: the length of the gradient at its embedding"
+    return Attribution(values, here.scores, None, None, settings)
 
 
 @method(

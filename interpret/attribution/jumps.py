@@ -48,10 +48,10 @@ def relative_error(
 ) -> tuple[Tensor, Tensor]:
     """Return the estimated error of each row, and what it is relative to.
 
-    That is `size`, the attribution's norm, or the floor where that is larger. `squares` and `fourths` are
-    sums over the cells' errors; the square of the one over the other is the number of cells that
-    make up the error. `rounding` is the relative rounding of a model in half precision. Of several
-    `paths` to the same row the errors do not average out: they cross the same jumps near it.
+    That is `size`, the attribution's norm, or the floor where that is larger. `squares` and
+    `fourths` are sums over the cells' errors; the square of the one over the other is the number of
+    cells that make up the error. `rounding` is the relative rounding of a model in half precision.
+    Of several `paths` to the same row the errors do not average out: they cross the same jumps.
     """
     cells = squares**2 / fourths.clamp_min(torch.finfo(fourths.dtype).tiny) / paths
     many = (_FEW / cells.clamp_min(_FEW)).sqrt()

@@ -24,6 +24,8 @@ from pellucid.interpret.places import Place
     paper="Sundararajan et al. 2017, https://arxiv.org/abs/1703.01365",
     points=points_of,
     kept=lambda options: 0 if "steps" in options else TYPICAL,
+    typical=40,
+    trial={"steps": 2},
 )
 def integrated_gradients(
     block: Block,
@@ -54,6 +56,8 @@ def integrated_gradients(
     points=points_of,
     kept=lambda options: 0 if "steps" in options else 2 * TYPICAL,
     joint=True,
+    typical=40,
+    trial={"steps": 2},
 )
 def conductance(
     block: Block,
@@ -84,6 +88,8 @@ def conductance(
     points=points_of,
     kept=lambda options: 0 if "steps" in options else TYPICAL,
     joint=True,
+    typical=40,
+    trial={"steps": 2},
 )
 def internal_influence(
     block: Block,

@@ -36,7 +36,8 @@ def pictures(block: Block, method: str) -> None:
             "leave at out"
         )
     for slot, leaf in zip(block.place.slots, block.inputs, strict=True):
-        if slot.layer is not None or leaf.ndim not in (3, 4):
+        last = leaf.ndim == 4 and block.engine.model.channels_last
+        if slot.layer is not None or leaf.ndim not in (3, 4) or last:
             shown = f"(samples, {', '.join(map(str, leaf.shape[1:]))})"
             raise InputError(
                 f"{method} needs pictures, (samples, channels, rows, columns) or (samples, rows, "
@@ -58,6 +59,8 @@ def pictures(block: Block, method: str) -> None:
     points=points_of,
     kept=lambda options: 0 if "steps" in options else 2 * TYPICAL,
     where="input",
+    typical=40,
+    trial={"steps": 2},
 )
 def blur_ig(
     block: Block,
@@ -234,11 +237,14 @@ _SMALLEST = 0.01
     complete=True,
     cost="as many gradients as steps (200), one after another for each row",
     promise="estimates the error of the integral along the path that its steps took, with the "
-    "completeness residual as a check; fewer or more steps take another path",
+    "completeness residual as a check; other steps take another path, and more of them need not be "
+    "closer: it goes to and fro across the edges of linear pieces",
     paper="Kapishnikov et al. 2021, https://arxiv.org/abs/2106.09788",
     points=lambda options: _steps(options.get("steps", 200)) + 1,
     kept=lambda _: 32,
     several_targets=False,
+    typical=200,
+    trial={"steps": 2},
 )
 def guided_ig(
     block: Block,

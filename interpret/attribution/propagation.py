@@ -31,6 +31,7 @@ from pellucid.interpret.targets import Score, Scoring
     paper="Shrikumar et al. 2017, https://arxiv.org/abs/1704.02685; computed by Captum",
     points=lambda _: 3,
     several_targets=False,
+    typical=4,
 )
 def deep_lift(block: Block, *, eps: float = 1e-10) -> Attribution:
     """Compare activations with those at the baseline (DeepLIFT, rescale rule), through Captum."""
@@ -69,6 +70,7 @@ def deep_lift(block: Block, *, eps: float = 1e-10) -> Attribution:
     paper="Springenberg et al. 2015, https://arxiv.org/abs/1412.6806; computed by Captum",
     points=lambda _: 2,
     several_targets=False,
+    typical=2,
 )
 def guided_backprop(block: Block) -> Attribution:
     """Return the gradient, of which every ReLU lets through what is positive only."""
@@ -86,6 +88,7 @@ def guided_backprop(block: Block) -> Attribution:
     paper="Zeiler and Fergus 2014, https://arxiv.org/abs/1311.2901; computed by Captum",
     points=lambda _: 2,
     several_targets=False,
+    typical=2,
 )
 def deconvolution(block: Block) -> Attribution:
     """Return the gradient as if every ReLU acted on it, and not on what went forward."""
@@ -154,6 +157,7 @@ def _check_relus(block: Block, model: nn.Module, inputs: Leaves, rows: Tensor, n
     paper="Bach et al. 2015, https://doi.org/10.1371/journal.pone.0130140; computed by Captum",
     points=lambda _: 3,
     several_targets=False,
+    typical=4,
 )
 def lrp(
     block: Block, *, rule: str = "epsilon", epsilon: float = 1e-9, gamma: float = 0.25

@@ -155,7 +155,7 @@ def _fixed(curve: Curve, steps: int, rule: str) -> list[Attribution]:
             settings,
             None if scale is None else scale[..., i],
         )
-        for i, part in enumerate(integral.values.split(integral.sizes, dim=-1))
+        for i, part in enumerate(torch.split(integral.values, integral.sizes, dim=-1))
     ]
 
 
@@ -177,7 +177,7 @@ class _Integral:
         """Return the norms of values (n, targets, values) at each place: (n, columns)."""
         if len(self.sizes) == 1:
             return norm(values)
-        parts = values.split(self.sizes, dim=-1)
+        parts = torch.split(values, self.sizes, dim=-1)
         return torch.stack([norm(part) for part in parts], -1).flatten(1)
 
     def _whole(self, vectors: Tensor) -> Tensor:
@@ -190,7 +190,7 @@ class _Integral:
 
     def error(self) -> tuple[Tensor, Tensor]:
         """Return the estimated relative L2 error of each row and column, and its scale."""
-        sizes = [norm(part) for part in self.values.split(self.sizes, dim=-1)]
+        sizes = [norm(part) for part in torch.split(self.values, self.sizes, dim=-1)]
         return relative_error(
             self._squares,
             self._fourths,

@@ -41,6 +41,8 @@ _Options = dict[str, Any]
     points=lambda _: None,
     kept=lambda options: _inner(options).kept(_handed_on(options)),
     where="input",
+    typical=80,
+    trial={"steps": 2},
 )
 def xrai(
     block: Block,
@@ -98,7 +100,7 @@ def xrai(
     enough = least or (1 if segments is not None else max(1, _LEAST * prod(shape) // _SIZE**2))
     options = {"of": of, "tolerance": tolerance, "budget": budget, "steps": steps, "rule": rule}
     base, sentence = _base(block, options)
-    maps = base.values.unflatten(-1, block.inputs[0].shape[1:])
+    maps = base.values.reshape(*base.values.shape[:-1], *block.inputs[0].shape[1:])
     maps = (maps.amax(2) if maps.ndim == 5 else maps).flatten(2)
 
     def grow(rows: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -103,6 +103,10 @@ class Method:
         Whether it wraps another method, named by its option ``of``, and takes that one's options.
     sampled
         Whether it draws random numbers, which belong to the row's number and the seed.
+    typical
+        Gradients that it usually takes for each row.
+    trial
+        Options with which it is tried out on a model, as cheap as can be.
     """
 
     name: str
@@ -121,6 +125,8 @@ class Method:
     where: str = "any"
     wraps: bool = False
     sampled: bool = False
+    typical: int = 1
+    trial: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -150,6 +156,8 @@ def method(
     where: str = "any",
     wraps: bool = False,
     sampled: bool = False,
+    typical: int = 1,
+    trial: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Register a function of a block as an attribution method, under its own name."""
 
@@ -171,6 +179,8 @@ def method(
             where=where,
             wraps=wraps,
             sampled=sampled,
+            typical=typical,
+            trial=trial or {},
         )
         return run
 
@@ -228,31 +238,3 @@ def check_options(chosen: Method, options: dict[str, Any]) -> None:
                 f"{chosen.name} takes no option {name!r}; "
                 + (f"its options are {', '.join(known)}" if known else "it takes none")
             )
-
-
-class Methods(dict[str, Method]):
-    """Methods by name; printed as a table of what they cost and promise."""
-
-    def __repr__(self) -> str:
-        lines = []
-        for one in self.values():
-            options = ", ".join(one.options) or "none"
-            lines += [
-                f"{one.name}  ({one.family})",
-                f"    cost: {one.cost}",
-                f"    promise: {one.promise}",
-                f"    options: {options}",
-                f"    source: {one.paper}",
-            ]
-        return "\n".join(lines)
-
-
-def methods() -> Methods:
-    """Return the attribution methods: what each costs, promises, and comes from.
-
-    Returns
-    -------
-    dict
-        From name to `Method`; it prints as a table.
-    """
-    return Methods(registered())

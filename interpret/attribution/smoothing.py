@@ -34,6 +34,8 @@ def _kept(options: dict[str, Any]) -> int:
     kept=_kept,
     wraps=True,
     sampled=True,
+    typical=50,
+    trial={"draws": 2},
 )
 def smoothgrad(
     block: Block,
@@ -66,6 +68,8 @@ def smoothgrad(
     kept=_kept,
     wraps=True,
     sampled=True,
+    typical=50,
+    trial={"draws": 2},
 )
 def smoothgrad_squared(
     block: Block,
@@ -96,6 +100,8 @@ def smoothgrad_squared(
     kept=_kept,
     wraps=True,
     sampled=True,
+    typical=50,
+    trial={"draws": 2},
 )
 def vargrad(
     block: Block,
@@ -179,7 +185,7 @@ def _smoothed(
             if inner.joint
             else inner.run(view, **options)
         )
-        moments.add(found.values.unflatten(0, (block.n, count)))
+        moments.add(found.values.reshape(block.n, count, *found.values.shape[1:]))
         settings = found.settings
     told = {"noise": float(noise)} if stdev is None else {"stdev": float(stdev)}
     return moments, {**settings, "of": inner.name, "draws": int(draws), **told}

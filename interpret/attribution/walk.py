@@ -31,7 +31,7 @@ class Standing:
 
     def make(self, index: Tensor, block: Block) -> Leaves:
         """Return these points, one tensor for each slot."""
-        parts = self.where[index].split([leaf[0].numel() for leaf in block.inputs], dim=1)
+        parts = torch.split(self.where[index], [leaf[0].numel() for leaf in block.inputs], dim=1)
         return tuple(
             part.to(leaf.dtype).reshape(-1, *leaf.shape[1:])
             for part, leaf in zip(parts, block.inputs, strict=True)

@@ -188,7 +188,14 @@ class _Sums:
     total: Tensor
     count: int
 
-    def add(self, index: Tensor, _: Tensor, scores: Tensor | None, __: Tensor | None) -> None:
+    def add(
+        self,
+        index: Tensor,
+        rows: Tensor,
+        scores: Tensor | None,
+        found: Tensor | None,
+        held: Tensor | None = None,
+    ) -> None:
         """Add one chunk."""
         assert scores is not None
         self.total.index_add_(0, index // self.count, scores[:, 0].double())

@@ -547,7 +547,7 @@ class Explanation(Result):
             head = f"  sample {self._ids()[i]}" + (f", target {target}" if target else "")
             if self.prediction is not None:
                 head += f": {self.units} {self.prediction[i]:.4g}"
-                if self.baseline_prediction is not None:
+                if isinstance(self.baseline_prediction, np.ndarray):
                     head += f" (baseline {self.baseline_prediction[i]:.4g})"
             lines.append(head)
             values = self._leaf("values")[i]

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pellucid import datasets, errors, interpret, viz
-    from pellucid.interpret.attribution.registry import methods
     from pellucid.interpret.audit.permutation import importance
     from pellucid.interpret.compare import compare
     from pellucid.interpret.explain import explain
+    from pellucid.interpret.methods import methods
     from pellucid.interpret.projection.project import project
     from pellucid.interpret.results.storage import load
     from pellucid.interpret.snapshot import snapshot
@@ -30,7 +30,7 @@ _HOMES = {
     "explain": "pellucid.interpret.explain",
     "importance": "pellucid.interpret.audit.permutation",
     "load": "pellucid.interpret.results.storage",
-    "methods": "pellucid.interpret.attribution.registry",
+    "methods": "pellucid.interpret.methods",
     "project": "pellucid.interpret.projection.project",
     "report": "pellucid.viz.report",
     "snapshot": "pellucid.interpret.snapshot",

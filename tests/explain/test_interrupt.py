@@ -7,8 +7,8 @@ import threading
 import numpy as np
 import pytest
 import torch
-from small_models import left_in_training
 from methods import GENERAL, METHODS, needed
+from small_models import left_in_training
 from state import changes, state_of
 from torch import nn
 

@@ -58,9 +58,8 @@ def test_gradient_and_activation_at_a_layer_are_captums(model, layer, device):
     slope = pl.explain(model, x, method="saliency", at=layer)
     module = model.get_submodule(layer)
     for e, multiply in ((found, True), (slope, False)):
-        true = LayerGradientXActivation(model, module, multiply_by_inputs=multiply).attribute(
-            x, target=target
-        )
+        captum = LayerGradientXActivation(model, module, multiply_by_inputs=multiply)
+        true = captum.attribute(x, target=target)
         assert e.at == layer
         np.testing.assert_allclose(e.values, true.detach().cpu().numpy(), rtol=1e-5, atol=1e-7)
 
@@ -86,8 +85,8 @@ def test_conductance_and_influence_are_captums_in_the_limit(model, layer, device
         "conductance": LayerConductance(model, module).attribute(x, **fine),
         "internal_influence": InternalInfluence(model, module).attribute(x, **fine),
     }
-    for method, true in cases.items():
-        true = true.detach().cpu().numpy()
+    for method, limit in cases.items():
+        true = limit.detach().cpu().numpy()
         found = pl.explain(model, x, method=method, at=layer, target=1)
         assert (relative(found.values, true) <= 0.012).all()
         assert (found.error <= 0.01).all()
