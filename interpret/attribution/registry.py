@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
@@ -128,7 +129,7 @@ class Method:
     typical: int = 1
     trial: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
+    @functools.cached_property
     def options(self) -> tuple[str, ...]:
         """Names of the options that it takes."""
         return tuple(

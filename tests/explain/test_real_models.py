@@ -585,8 +585,8 @@ def test_keras_models(pictures):
     model, x = pictures
     flags = {layer.name: (layer.training, layer.trainable) for layer in model.layers}
     weights = [w.copy() for w in model.get_weights()]
-    before = state_of(model)
     logits = model.predict(x, verbose=0)
+    before = state_of(model)
     found = pl.explain(model, x, method="saliency")
     close(found.prediction, logits.max(1), rtol=1e-5)
     assert found.target.tolist() == logits.argmax(1).tolist()
