@@ -6,13 +6,14 @@ import argparse
 
 import torch
 
-from benchmarks import cam, engine, imports, integrated_gradients, tolerance
+from benchmarks import cam, engine, imports, integrated_gradients, memory, tolerance
 
 _ALL = {
     "engine": engine.run,
     "cam": cam.run,
     "integrated-gradients": integrated_gradients.run,
     "tolerance": tolerance.run,
+    "memory": memory.run,
     "imports": imports.run,
 }
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import pellucid as pl
 from benchmarks.harness import Table
-from benchmarks.models import mlp, resnet
+from benchmarks.models import mlp, resnet, tokens
 
 
 def run(device: torch.device) -> Path:
@@ -24,7 +24,8 @@ def run(device: torch.device) -> Path:
         device,
     )
     for name, (model, rows), steps in (
-        ("ResNet-18, 16 images of 64 x 64, 32 steps", resnet(device, 16), 32),
+        ("ResNet-18, 16 images of 64 x 64, 50 steps", resnet(device, 16), 50),
+        ("Encoder 4 x 256, 16 rows of 64 tokens, 50 steps", tokens(device, 16), 50),
         ("MLP 30-256-256-2, 1,000 rows, 50 steps", mlp(device, 1000), 50),
         ("MLP 30-256-256-2, 1 row, 50 steps", mlp(device, 1), 50),
     ):
@@ -35,6 +36,7 @@ def run(device: torch.device) -> Path:
             partial(pl.explain, model, rows, steps=steps, target=0, progress=False),
             partial(_bare, model, points, len(rows) * steps),
             note=f"floor at batch {batch}",
+            pairs=50,
         )
     return table.write()
 

@@ -69,6 +69,13 @@ def resnet(device: torch.device, rows: int) -> tuple[nn.Module, Tensor]:
     return model.eval().to(device), images.to(device)
 
 
+def tokens(device: torch.device, rows: int) -> tuple[nn.Module, Tensor]:
+    """Return a transformer encoder with random weights, and rows of 64 embedded tokens."""
+    torch.manual_seed(0)
+    model = nn.Sequential(encoder(4, 256, 8, 1024), _Mean(), nn.Linear(256, 10))
+    return model.eval().to(device), torch.randn(rows, 64, 256).to(device)
+
+
 def mlp(device: torch.device, rows: int) -> tuple[nn.Module, Tensor]:
     """Return an MLP trained on breast masses, and as many held-out rows (repeated if need be)."""
     torch.manual_seed(0)

@@ -159,7 +159,8 @@ def _assemble_place(
         "standard_error": (
             _shaped(torch.cat(errors), place, found[0], engine, score)[0] if errors else None
         ),
-        "baseline_prediction": baseline_prediction,
+        # Beside values that do not account for the difference it would be taken for one.
+        "baseline_prediction": baseline_prediction if chosen.complete else None,
         "error": joined(parts, place.name, "error", score),
         "residual": residual,
         "path": _padded([one.path for one in found]),

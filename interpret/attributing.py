@@ -129,7 +129,7 @@ def attributed(
             for first, replica, device in replicas(adapted, request.device)
         ]
         engine = engines[0]
-        settled = [_settled(one.method, asked, engine) for one in wanted]
+        settled = _settled([one.method for one in wanted], asked, engine)
         names = list(dict.fromkeys(name for named in settled for name in named))
         neuron = language.neuron
         tapped = [name for name in names if name != "input"]
@@ -340,19 +340,22 @@ def _check_comparison(methods: Sequence[Method], baseline: Any, background: Any)
             )
 
 
-def _settled(chosen: Method, names: list[str], engine: Engine) -> list[str]:
-    """Return the places to attribute to; a method of maps finds its layer where none is named."""
-    if chosen.where != "map" or "input" not in names:
-        return names
+def _settled(chosen: Sequence[Method], names: list[str], engine: Engine) -> list[list[str]]:
+    """Return each method's places; those of maps find their layer where none is named."""
+    of_maps = [one for one in chosen if one.where == "map"]
+    if not of_maps or "input" not in names:
+        return [names for _ in chosen]
+    first = of_maps[0].name
     if len(names) > 1:
         raise InputError(
-            f"{chosen.name} is made at layers with rows and columns, and at= names the input "
-            "beside layers; leave one of the two out"
+            f"{first} is made at layers with rows and columns, and at= names the input beside "
+            "layers; leave one of the two out"
         )
     known = registry.registered().values()
     instead = [one.name for one in known if one.where == "any" and not one.background]
     last = engine.model.channels_last
-    return [last_map(*engine.outputs(), last, method=chosen.name, instead=instead)]
+    found = last_map(*engine.outputs(), last, method=first, instead=instead)
+    return [[found] if one.where == "map" else names for one in chosen]
 
 
 def _cost(engines: Sequence[Engine], parts: Sequence[Part], seconds: float, *, alone: bool) -> Cost:

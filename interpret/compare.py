@@ -69,7 +69,16 @@ def compare(
     """
     if isinstance(methods, str):
         raise InputError(f"methods={methods!r} is one; give a list of names, or use explain")
-    named = dict(methods) if isinstance(methods, Mapping) else {key: {} for key in methods}
+    twice = next((key for i, key in enumerate(methods) if key in list(methods)[:i]), None)
+    if twice is not None:
+        raise InputError(f"methods name {twice!r} more than once; leave one of them out")
+    unnamed = [name for name in methods if not isinstance(name, str)]
+    if unnamed:
+        raise InputError(
+            f"methods holds {unnamed[0]!r}, which is no name; methods with options are a dict as a "
+            "whole, {'saliency': {}, 'integrated_gradients': {'tolerance': 0.05}}"
+        )
+    named = dict(methods) if isinstance(methods, Mapping) else {str(key): {} for key in methods}
     if not named:
         raise InputError("there are no methods to compare; give a list of names")
     wanted = [Wanted.of(name, dict(options), name) for name, options in named.items()]

@@ -110,11 +110,16 @@ def warn_of_doubts(explanation: Explanation, chosen: Method, scale: np.ndarray |
             )
     missed = _missed(explanation, scale)
     if missed:
+        jumps = "the prediction jumps where no gradient was taken"
+        reason, remedy = f"on the path {jumps}", "; give more steps (steps=500)"
+        if explanation.at != "input":
+            reason = f"a part of it goes around {explanation.at}, or on the path {jumps}"
+            remedy = ", and at='input' which of the two it is"
         warnings.warn(
             f"for {missed} of {error.size if error is not None else 0} "
             "rows the values do not add up to the prediction less the baseline's, by more than "
-            "their estimated error allows: on the path the prediction jumps where no gradient was "
-            "taken. `explanation.residual` says by how much; give more steps (steps=500)",
+            f"their estimated error allows: {reason}. `explanation.residual` says by how much"
+            f"{remedy}",
             stacklevel=3,
         )
     by_rules = chosen.complete and chosen.family == "propagation"

@@ -473,7 +473,7 @@ def _batch_size(batch_size: Any) -> int | None:
 
 def _autocast(precision: Any) -> torch.dtype | None:
     known = {None: None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if precision not in known:
+    if not (precision is None or isinstance(precision, str)) or precision not in known:
         raise InputError(
             f"precision={precision!r} is not known; use 'bfloat16' or 'float16' for autocast, or "
             "None for the model's own precision"
@@ -484,13 +484,18 @@ def _autocast(precision: Any) -> torch.dtype | None:
 def _compiled(call: Callable[..., Any], wanted: bool | str) -> Callable[..., Any]:
     if not wanted or hasattr(call, "_orig_mod"):
         return call
-    if wanted is True:
-        return torch.compile(call, dynamic=False)
-    if wanted not in (known := torch.compiler.list_backends(())):
+    backend = "inductor" if wanted is True else wanted
+    if backend not in (known := torch.compiler.list_backends(())):
         raise InputError(
             f"compile={wanted!r} is no backend of torch.compile; use True, or {', '.join(known)}"
         )
-    return torch.compile(call, dynamic=False, backend=wanted)
+    marks = set(getattr(call, "__dict__", ()))
+    compiled: Callable[..., Any] = torch.compile(call, dynamic=False, backend=backend)
+    if isinstance(call, nn.Module):
+        # torch leaves a mark on the module that it compiles; it is the user's.
+        for mark in set(vars(call)) - marks:
+            del vars(call)[mark]
+    return compiled
 
 
 @contextlib.contextmanager

@@ -79,14 +79,16 @@ def explain(
         ``"zero"`` is vectors of zero, and ``"auto"`` the padding token in place of the text, with
         special tokens and padding as they are.
     background
-        Samples of the data, in the structure of the inputs.
+        Samples of the data, in the structure of the inputs: methods with one baseline take their
+        mean, and expected gradients draw from them.
     output
         ``"raw"``, or ``"probability"`` to put softmax or sigmoid behind the model.
     groups
         Features that belong together: names with lists of features, or an integer array of one
         sample's shape. They are kept for `Explanation.group_sums`.
     tolerance
-        Relative L2 error of each row to work towards (integrated gradients: 0.01 by default).
+        Relative L2 error of each row to work towards (path methods: 0.01 by default). Rows that do
+        not get there within the budget are counted in a warning.
     steps
         A fixed number of steps on each row's path instead; takes ``rule="midpoint"``,
         ``"gauss_legendre"`` or ``"trapezoid"``.
@@ -116,12 +118,15 @@ def explain(
     tokenizer
         A tokenizer of transformers: it turns texts into tokens, and names tokens and words.
     **method_options
-        What the method takes besides, such as ``absolute=True`` for saliency.
+        What the method takes besides, as `pellucid.methods` lists: ``absolute=True`` for saliency,
+        ``of="integrated_gradients"`` and ``draws=50`` for SmoothGrad, Captum's own arguments.
 
     Returns
     -------
     Explanation
-        Attributions, with their estimated error, completeness residual and cost.
+        Attributions, with their estimated error or standard errors, completeness residual and cost.
+        With several targets there is a target axis behind the sample axis; with several places,
+        `Explanation.select` picks one.
 
     Raises
     ------
@@ -139,6 +144,10 @@ def explain(
     >>> explanation = pl.explain(model, torch.eye(3))
     >>> explanation.values.shape
     (3, 3)
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    >>> explanation = pl.explain(model, torch.eye(3), at=["0", "input"], target=[[0, 1]])
+    >>> explanation.select("0").values.shape
+    (3, 2, 4)
     """
     name, why = (method, method) if method != "auto" else _automatic(at)
     given = {"tolerance": tolerance, "steps": steps, "budget": budget}

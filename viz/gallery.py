@@ -82,7 +82,13 @@ def grid(
     shared = len(set(numbers)) == 1
     heads = [_head(panel, letters, shared, look) for panel in drawn]
     trusted = any(_error_known(one.explanation) for one in found)
-    feet = [[_foot(one, i, found, trusted, letters, look) for one in found] for i in range(shown)]
+    feet = [
+        [
+            _foot(one, i, found, not maps[i].any(), trusted, letters, look)
+            for one, (maps, _) in zip(found, cells, strict=True)
+        ]
+        for i in range(shown)
+    ]
     names = [_row_label(found, i, letters if first else 2 * letters) for i in range(shown)]
     deep = max(_lines(text) for row in feet for text in row)
     named = max(map(_lines, names))
@@ -227,18 +233,26 @@ def _lines(text: str) -> int:
 
 
 def _foot(
-    column: Column, sample: int, found: list[Column], trusted: bool, letters: int, look: Theme
+    column: Column,
+    sample: int,
+    found: list[Column],
+    empty: bool,
+    trusted: bool,
+    letters: int,
+    look: Theme,
 ) -> str:
     """Return what stands below a panel: its own score, where they differ, and how wrong it is."""
     explanation = column.explanation
-    lines = []
+    lines = ["all zero"] if empty else []
     if explanation.prediction is not None and not _same_score(found, sample):
         score = f"{explanation.units} {number(explanation.prediction[sample])}"
         lines.append(columns.wrapped(score, letters, 2))
     if not trusted:
         return "<br>".join(lines)
     error = words.at(explanation.error, sample)
-    said = f"error {percent(error)}" if np.isfinite(error) else "error not known"
+    sampled = explanation.standard_error is not None
+    unknown = "standard errors known" if sampled else "error not known"
+    said = f"error {percent(error)}" if np.isfinite(error) else unknown
     if words.late(explanation, sample):
         said = columns.wrapped(f"▲ {said}", letters, 2)
         lines.append(f'<span style="color:{look.warning}"><b>{said}</b></span>')
@@ -248,7 +262,8 @@ def _foot(
 
 
 def _error_known(explanation: Explanation) -> bool:
-    return any(np.isfinite(words.at(explanation.error, i)) for i in range(len(explanation)))
+    known = (np.isfinite(words.at(explanation.error, i)) for i in range(len(explanation)))
+    return explanation.standard_error is not None or any(known)
 
 
 def _same_score(found: list[Column], sample: int) -> bool:

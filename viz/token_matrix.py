@@ -173,7 +173,8 @@ def _title(explanation: Explanation, sample: int) -> str:
 def _trust(explanation: Explanation, sample: int, rows: list[int]) -> str:
     """Return how wrong the rows may be, as a phrase."""
     if explanation.error is None:
-        return "error not known"
+        sampled = explanation.standard_error is not None
+        return "sampled, with a standard error for every value" if sampled else "error not known"
     found = np.asarray(explanation.error)[sample]
     found = np.atleast_1d(found)[rows] if np.ndim(found) else np.atleast_1d(found)
     if not np.isfinite(found).any():

@@ -64,10 +64,13 @@ def sample_id(explanation: Explanation, sample: int) -> str | int:
 
 
 def target(explanation: Explanation, sample: int, length: int = 40) -> str:
-    """Return the explained class as a phrase, such as "class 7"; empty for a regression."""
+    """Return the explained class, such as "class 7", or neuron; empty for a regression."""
     name = explanation.target_name(sample)
     if not name:
-        return ""
+        neuron = explanation.settings.get("target") if explanation.units == "activation" else None
+        return shorten(neuron, length) if isinstance(neuron, str) else ""
+    if explanation.target_names is not None:
+        return f"token {shorten(name, length)!r}"
     return f"class {name}" if explanation.class_names is None else shorten(name, length)
 
 

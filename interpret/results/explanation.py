@@ -480,7 +480,9 @@ class Explanation(Result):
     def summary(self) -> str:
         """Return what was explained, how, how far to trust it and what it cost."""
         n = len(self)
-        lines = [f"Explanation of {n} {'sample' if n == 1 else 'samples'} by {self.method}"]
+        of = f"{n} {'sample' if n == 1 else 'samples'}"
+        where = "" if isinstance(self.at, tuple) or self.at == "input" else f" at {self.at}"
+        lines = [f"Explanation of {of} by {self.method}{where}"]
         found = [(path, array) for path, array in leaves(self.values) if array is not None]
         for path, array in found[:6]:
             axes = self._axes_of(path) or ("",) * array.ndim
@@ -518,6 +520,12 @@ class Explanation(Result):
             )
         elif self.error is None and self.standard_error is None:
             lines.append("  estimated error: not known for this method")
+        sampled = self._known(self.standard_error)
+        if sampled is not None and sampled.size and not np.isnan(sampled).all():
+            lines.append(
+                f"  standard error of the values: median {np.nanmedian(sampled):.2g}, "
+                f"worst {np.nanmax(sampled):.2g}"
+            )
         if residual is not None and residual.size:
             size = np.abs(residual)
             lines.append(
@@ -530,7 +538,7 @@ class Explanation(Result):
         """Return the numbers of all leaves, without those of targets that a row does not have."""
         missing = self.missing
         there = [a for _, a in leaves(tree) if a is not None]
-        found = [a.ravel() if missing is None else a[~missing] for a in there]
+        found = [(a if missing is None else a[~missing]).ravel() for a in there]
         return np.concatenate(found) if found else None
 
     def _late(self, error: np.ndarray) -> str:

@@ -155,7 +155,7 @@ def of_huggingface(z, h):
 OUTPUTS = {
     "tuple": (lambda z, h: (z, h), "output[0]"),
     "list": (lambda z, h: [z, h], "output[0]"),
-    "named tuple": (lambda z, h: Pair(z, h), "output[0]"),
+    "named tuple": (Pair, "output[0]"),
     "dict with logits": (lambda z, h: {"hidden": h, "logits": z}, "logits"),
     "dict of one": (lambda z, h: {"out": z}, "out"),
     "hugging face": (of_huggingface, "logits"),

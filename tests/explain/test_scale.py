@@ -1,5 +1,7 @@
 """Several devices, autocast, compilation and little memory: the same results by other ways."""
 
+import copy
+import re
 import signal
 import threading
 
@@ -8,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from memory import peak_bytes
-from small_models import cnn, cnn_with_batch_norm, left_in_training, mlp
+from methods import GENERAL, needed
+from small_models import cnn, cnn_with_batch_norm, left_in_training, mlp, resnet18
 from state import changes, state_of
 from torch import nn
 
@@ -33,7 +36,7 @@ WORK = {
     "fixed": {"steps": 12},
     "saliency": {"method": "saliency"},
     "expected gradients": {"method": "expected_gradients", "background": 9, "draws": 20},
-    "smoothgrad": {"method": "smooth_grad", "draws": 8},
+    "smoothgrad": {"method": "smoothgrad", "draws": 8},
     "conductance": {"method": "conductance", "at": ["1", "3"]},
     "conductance, fixed": {"method": "conductance", "at": ["input", "2"], "steps": 11},
     "all classes": {"method": "input_x_gradient", "target": "all"},
@@ -84,8 +87,40 @@ def test_replicas_find_what_one_finds(work, replicas, device):
     assert found.provenance.device.count(",") == replicas - 1
     assert "replicas" not in one.settings
     if work not in ("adaptive", "conductance", "another library"):
-        assert found.cost.forward == one.cost.forward
+        # Each of the others tries the first two rows.
+        assert found.cost.forward == one.cost.forward + 2 * (replicas - 1)
         assert found.cost.backward == one.cost.backward
+
+
+@pytest.mark.parametrize("method", GENERAL)
+def test_every_method_on_replicas(method, device):
+    model, x = mlp().to(device), torch.randn(ROWS, 6, device=device)
+    options = {"method": method, "target": 1, **needed(method, x)}
+    if method == "guided_ig":
+        options["steps"] = 10
+    one = pl.explain(model, x, **options)
+    found = pl.explain(model, x, device=[device] * 3, **options)
+    assert one.axes == found.axes
+    same(found.values, one.values)
+
+
+def test_pictures_on_replicas(device):
+    model, x = cnn_with_batch_norm().to(device), torch.randn(7, 1, 6, 6, device=device)
+    for options in (
+        {"method": "grad_cam"},
+        {"method": "score_cam", "at": "4"},
+        {"method": "blur_ig", "steps": 6},
+        {"method": "xrai", "segments": np.arange(36).reshape(6, 6) // 9, "steps": 6},
+    ):
+        one = pl.explain(model, x, target=1, **options)
+        same(pl.explain(model, x, target=1, device=[device] * 2, **options).values, one.values)
+
+
+def test_a_list_of_one_device_is_that_device(device):
+    model, x = mlp().to(device), torch.randn(5, 6, device=device)
+    found = pl.explain(model, x, device=[device])
+    np.testing.assert_array_equal(found.values, pl.explain(model, x).values)
+    assert "replicas" not in found.settings
 
 
 def test_rows_keep_their_targets_baselines_and_names(device):
@@ -106,7 +141,6 @@ def test_rows_keep_their_targets_baselines_and_names(device):
     assert found.sample_ids.tolist() == ids.tolist()
     np.testing.assert_array_equal(found.inputs, x.cpu().numpy())
     np.testing.assert_array_equal(found.baseline, starts.cpu().numpy())
-    same(found.path["step"][-1], found.path["step"][0])
 
 
 @pytest.mark.parametrize("rows", [1, 2])
@@ -143,10 +177,10 @@ def test_an_error_in_any_shard_is_ours(row, device):
     model, x = FailsOn().to(device), torch.randn(ROWS, 6, device=device)
     x[row] = 1000
     before, threads = state_of(model, x), threading.active_count()
-    with pytest.raises(ModelError, match=rf"points of samples \d+ to \d+.*power went out") as caught:
+    with pytest.raises(ModelError, match=r"points of samples \d+ to \d+.*power went out") as caught:
         pl.explain(model, x, target=0, device=[device] * 3, batch_size=4)
-    first, last = (int(word) for word in str(caught.value).split() if word.strip(":").isdigit()) if False else (0, ROWS)
-    assert first <= row < last
+    first, last = map(int, re.search(r"samples (\d+) to (\d+)", str(caught.value)).groups())
+    assert first <= row <= last < first + 4
     assert changes(before, state_of(model, x)) == []
     assert threading.active_count() == threads
 
@@ -157,7 +191,7 @@ def test_what_cannot_be_replicated_is_refused():
         pl.explain(lambda x: x.sum(1), x, device=["cpu", "meta"])
     body = mlp()
     with pytest.raises(InputError, match="is a function, of which no copy"):
-        pl.explain(lambda x: body(x), x, target=0, device=["cpu", "cpu"])
+        pl.explain(lambda x: 2 * body(x), x, target=0, device=["cpu", "cpu"])
     with pytest.raises(InputError, match="device is an empty list"):
         pl.explain(mlp(), x, device=[])
     with pytest.raises(InputError, match="is not a device"):
@@ -179,11 +213,11 @@ def test_what_cannot_be_replicated_is_refused():
 
 
 class Pressed(nn.Module):
-    """Ctrl-C comes when a row with a mark goes through, in whatever thread that is."""
+    """Ctrl-C comes when a row with a mark goes through."""
 
-    def __init__(self, wait=None):
+    def __init__(self):
         super().__init__()
-        self.body, self.wait, self.pressed = left_in_training(), wait, []
+        self.body, self.pressed = left_in_training(), []
 
     def forward(self, x):
         if not self.pressed and bool((x > 100).any()):
@@ -232,9 +266,7 @@ class Waits(nn.Module):
 
 @pytest.mark.usefixtures("usual_handler")
 def test_ctrl_c_while_waiting_for_the_last_shard_is_heard():
-    import copy
-
-    class Shared(threading.Event().__class__):
+    class Shared(threading.Event):
         def __deepcopy__(self, memo):
             return self
 
@@ -242,13 +274,10 @@ def test_ctrl_c_while_waiting_for_the_last_shard_is_heard():
     x[700] = -1000  # the second shard's first block
     x[1000] = -1000  # the second shard's second block
     model.go = Shared()
-    assert copy.deepcopy(model).go is model.go
-
-    main = threading.main_thread()
 
     def press():
         # The first shard needs far less than this; then the main thread waits.
-        signal.pthread_kill(main.ident, signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         model.go.set()
 
     timer = threading.Timer(3.0, press)
@@ -258,7 +287,10 @@ def test_ctrl_c_while_waiting_for_the_last_shard_is_heard():
     timer.join()
     partial = caught.value.partial
     assert 600 <= len(partial) < 1200
-    same(partial.values, pl.explain(model.body, x, target=0, method="saliency").values[: len(partial)])
+    same(
+        partial.values,
+        pl.explain(model.body, x, target=0, method="saliency").values[: len(partial)],
+    )
 
 
 @pytest.mark.usefixtures("usual_handler")
@@ -296,8 +328,6 @@ FLOOR = {"bfloat16": 2.5 * 2**-7, "float16": 2.5 * 2**-10}
 @pytest.mark.parametrize("precision", FLOOR)
 @pytest.mark.parametrize("options", [{}, {"steps": 300}, {"method": "conductance", "at": "1"}])
 def test_autocast_is_within_the_error_that_it_reports(precision, options, trained, device):
-    import copy
-
     model, x = copy.deepcopy(trained[0]).to(device), trained[1].to(device)
     arguments = {"target": 1, **options}
     exact = arguments | ({} if "steps" in options else {"tolerance": 0.002})
@@ -337,7 +367,7 @@ def test_probabilities_under_autocast_are_in_float32(device):
     same(found.prediction.sum(1), np.ones(50), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("method", ["grad_cam", "score_cam", "captum:DeepLift", "smooth_grad"])
+@pytest.mark.parametrize("method", ["grad_cam", "score_cam", "captum:DeepLift", "smoothgrad"])
 def test_other_methods_under_autocast(method, device):
     model, x = cnn().to(device), torch.randn(5, 1, 6, 6, device=device)
     found = pl.explain(model, x, method=method, target=1, precision="bfloat16")
@@ -441,8 +471,6 @@ def test_unknown_backends_are_refused():
 @pytest.mark.slow
 def test_a_tenth_of_captums_memory():
     """Fifty steps on sixteen pictures; Captum's default is one batch of all."""
-    from test_memory import resnet18
-
     model, x = resnet18(16), torch.randn(16, 3, 32, 32)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
@@ -474,10 +502,14 @@ NARROW = {
     "layers": {"method": "saliency", "at": ["body.0", "body.3"]},
     "input and layers": {"method": "input_x_gradient", "at": ["input", "body.1"]},
     "conductance": {"method": "conductance", "at": ["body.1", "body.4"], "steps": 9},
-    "conductance, adaptive": {"method": "conductance", "at": "body.1"},
-    "integrated gradients at a layer": {"at": "body.0", "method": "integrated_gradients"},
+    "conductance, adaptive": {"method": "conductance", "at": "body.1", "tolerance": 0.1},
+    "integrated gradients at a layer": {
+        "at": "body.0",
+        "method": "integrated_gradients",
+        "steps": 7,
+    },
     "expected gradients": {"method": "expected_gradients", "background": 6, "draws": 12},
-    "smoothgrad": {"method": "smooth_grad", "draws": 7},
+    "smoothgrad": {"method": "smoothgrad", "draws": 7},
     "grad_cam": {"method": "grad_cam", "at": "body.3"},
     "layer_cam": {"method": "layer_cam"},
     "score_cam": {"method": "score_cam", "at": "body.3"},
@@ -486,10 +518,9 @@ NARROW = {
 }
 
 
-@pytest.mark.parametrize("limit", [2, 7])
 @pytest.mark.parametrize("work", NARROW)
-def test_back_off_everywhere(work, limit, device):
-    model, x = Limited(limit).to(device), torch.randn(23, 1, 6, 6, device=device)
+def test_back_off_everywhere(work, device):
+    model, x = Limited(5).to(device), torch.randn(13, 1, 6, 6, device=device)
     options = dict(NARROW[work])
     if "background" in options:
         options["background"] = torch.randn(options["background"], 1, 6, 6, device=device)

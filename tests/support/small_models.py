@@ -56,6 +56,35 @@ def cnn_with_batch_norm(classes=4):
     )
 
 
+class Residual(nn.Module):
+    def __init__(self, before, after, stride):
+        super().__init__()
+        self.first = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+        self.second = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(after), nn.BatchNorm2d(after)])
+        self.short = nn.Sequential()
+        if stride > 1 or before != after:
+            self.short = nn.Sequential(
+                nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after)
+            )
+
+    def forward(self, x):
+        inner = self.norms[0](self.first(x)).relu()
+        return (self.norms[1](self.second(inner)) + self.short(x)).relu()
+
+
+def resnet18(width):
+    layers = [nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+    before = width
+    for stage in range(4):
+        for stride in (2 if stage else 1, 1):
+            layers.append(Residual(before, width * 2**stage, stride))
+            before = width * 2**stage
+    return nn.Sequential(
+        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, 10)
+    ).eval()
+
+
 def in_place():
     return nn.Sequential(nn.Linear(6, 16), nn.ReLU(inplace=True), nn.Linear(16, 3))
 

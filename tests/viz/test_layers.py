@@ -69,6 +69,44 @@ def test_captions_say_the_place():
     assert "at 2 places" in method(make_places({"a": np.ones((1, 2)), "b": np.ones((1, 2))}))
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_channels_are_where_the_axes_say(rng, last):
+    """Three rows and columns too: nothing but the axes tells which of them are the channels."""
+    values, picture = rng.normal(size=(2, 3, 3, 4)), rng.random((2, 3, 3, 4))
+    axes = ("sample", "channel", "row", "column")
+    if last:
+        values, axes = np.moveaxis(values, 1, -1), ("sample", "row", "column", "channel")
+        picture = np.moveaxis(picture, 1, -1)
+    explanation = make_images(values, inputs=picture, axes=axes)
+    for figure in (viz.figure(explanation), viz.image(explanation, clip=None)):
+        shown = next(trace for trace in figure.data if trace.type == "image")
+        assert shown.z.shape == (3, 4, 3)
+        expected = np.rint((picture if last else np.moveaxis(picture, 1, -1))[0] * 255)
+        np.testing.assert_array_equal(shown.z, expected)
+        drawn = next(t for t in figure.data if t.type == "heatmap" and t.coloraxis == "coloraxis")
+        np.testing.assert_allclose(drawn.z, values[0].sum(-1 if last else 0), rtol=1e-4)
+        assert "3 channels are summed" in caption(figure)
+
+
+def test_a_map_over_a_picture_with_channels_last(rng):
+    picture = rng.random((1, 28, 35, 3))
+    figure = viz.image(make_map(rng.random((1, 4, 5)), inputs=picture))
+    shown = next(trace for trace in figure.data if trace.type == "image")
+    np.testing.assert_array_equal(shown.z, np.rint(picture[0] * 255))
+    assert (figure.data[-1].dx, figure.data[-1].dy) == (7, 7)
+
+
+def test_channels_last_side_by_side(rng):
+    axes = ("sample", "row", "column", "channel")
+    values = {"input": rng.normal(size=(2, 8, 8, 3)), "conv": rng.normal(size=(2, 6, 4, 5))}
+    both = make_places(values, axes=dict.fromkeys(values, axes), inputs=rng.random((2, 8, 8, 3)))
+    figure = viz.compare(both, clip=None)
+    drawn = [np.asarray(t.z, dtype=float) for t in figure.data if t.type == "heatmap"]
+    for array in values.values():
+        expected = array[0].sum(-1)
+        assert any(z.shape == expected.shape and np.allclose(z, expected, atol=1e-3) for z in drawn)
+
+
 # -- maps that are no pictures ---------------------------------------------------------------
 
 

@@ -1,0 +1,72 @@
+"""How much memory do integrated gradients take? Peak resident bytes, a process for each."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from benchmarks.harness import RESULTS, machine
+
+_START = """
+import resource, torch
+from benchmarks.models import resnet
+model, images = resnet(torch.device("cpu"), 16)
+with torch.no_grad():
+    target = model(images).argmax(1)
+torch.autograd.grad(model(images[:2].requires_grad_()).sum(), images)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+{load}
+before = peak()
+{work}
+print(peak() - before)
+"""
+_OURS = (
+    "import pellucid as pl; pl.explain(model, images[:2], steps=2, target=target[:2])",
+    "pl.explain(model, images, steps={steps}, target=target, rule='gauss_legendre')",
+)
+_CAPTUM = (
+    "from captum.attr import IntegratedGradients as IG",
+    "IG(model).attribute(images, target=target, n_steps={steps}{more})",
+)
+
+
+def run(device: torch.device) -> Path:
+    """Write what both take beyond the model and its inputs, for 50 steps and for 500."""
+    lines = []
+    for name, (load, work), more, many in (
+        ("Pellucid", _OURS, "", (50, 500)),
+        ("Captum, its default", _CAPTUM, "", (50,)),
+        ("Captum, internal_batch_size=32", _CAPTUM, ", internal_batch_size=32", (50,)),
+    ):
+        for steps in many:
+            script = _START.format(load=load, work=work.format(steps=steps, more=more))
+            done = subprocess.run(  # noqa: S603 - our own text
+                [sys.executable, "-c", script], check=True, capture_output=True, text=True
+            )
+            lines.append(f"| {name} | {steps} | {int(done.stdout) / 1024:,.0f} MiB |")
+            print(lines[-1], flush=True)
+    versions = ", ".join(f"{n} {metadata.version(n)}" for n in ("pellucid", "torch", "captum"))
+    text = [
+        "# Peak memory of integrated gradients",
+        "",
+        f"{datetime.now(UTC):%Y-%m-%d}, {machine(torch.device('cpu'))}, "
+        f"Python {platform.python_version()}, {versions}.",
+        "",
+        "A ResNet-18 of full width, 16 images of 64 x 64, on the CPU. The growth of the process's "
+        "peak resident memory over what it was with the model loaded and run once.",
+        "",
+        "| who | steps | peak |",
+        "|---|---|---|",
+        *lines,
+        "",
+    ]
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"memory-{device.type}.md"
+    path.write_text("\n".join(text))
+    return path
