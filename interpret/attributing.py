@@ -289,13 +289,7 @@ class _Work:
         count = block.engine.count
         before, started = (count.forward, count.backward), time.perf_counter()
         try:
-            if one.method.joint:
-                many = one.method.run(block, tuple(places), **one.options)
-                found: dict[str, Attribution] = {
-                    place.name: part for place, part in zip(places, many, strict=True)
-                }
-            else:
-                found = {p.name: one.method.run(block.at(p), **one.options) for p in places}
+            found = _at_places(one, places, block)
         except Exception as error:
             if isinstance(error, PellucidError) or not is_out_of_memory(error):
                 raise
@@ -305,6 +299,13 @@ class _Work:
             ) from error
         passed = (count.forward - before[0], count.backward - before[1])
         return Part.of(found, block, Cost(*passed, time.perf_counter() - started))
+
+
+def _at_places(one: Wanted, places: Sequence[Place], block: Block) -> dict[str, Attribution]:
+    if one.method.joint:
+        many = one.method.run(block, tuple(places), **one.options)
+        return {place.name: part for place, part in zip(places, many, strict=True)}
+    return {place.name: one.method.run(block.at(place), **one.options) for place in places}
 
 
 @dataclass

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import pellucid as pl
 from pellucid.errors import InputError, ModelError
-from pellucid.interpret import explain as explain_module
+from pellucid.interpret import attributing
 from pellucid.interpret.attribution.registry import registered
 
 PEERS = {
@@ -385,7 +385,7 @@ class HostCopies(TorchDispatchMode):
 def test_nothing_is_copied_to_the_host_while_a_method_runs(method, at, device, monkeypatch):
     model, x = made(ResNet, device), pictures(5, device)
     mode = HostCopies(monkeypatch)
-    run, times = explain_module._run, []
+    run, times = attributing._at_places, []
 
     def watched(*arguments):
         times.append(1)
@@ -395,7 +395,7 @@ def test_nothing_is_copied_to_the_host_while_a_method_runs(method, at, device, m
         mode.inside = False
         return result
 
-    monkeypatch.setattr(explain_module, "_run", watched)
+    monkeypatch.setattr(attributing, "_at_places", watched)
     pl.explain(model, x, method=method, at=at, batch_size=2)
     assert times == [1]
     assert mode.found == []

@@ -72,7 +72,10 @@ def test_integrated_gradients_at_a_layer_are_captums(model, layer, rule, device)
     true = LayerIntegratedGradients(model, model.get_submodule(layer)).attribute(
         x, baselines=start, target=1, n_steps=20, method=name
     )
-    found = pl.explain(model, x, at=layer, baseline=start, target=1, steps=20, rule=rule)
+    found = pl.explain(
+        model, x, method="integrated_gradients", at=layer, baseline=start, target=1, steps=20,
+        rule=rule,
+    )  # fmt: skip
     np.testing.assert_allclose(found.values, true.detach().cpu().numpy(), rtol=1e-4, atol=1e-6)
 
 
