@@ -42,9 +42,9 @@ def expected_gradients(
 ) -> Attribution:
     """Average integrated gradients over the samples of the background as baselines.
 
-    By `draws` gradients for each row at random points of random paths: every sample of the
-    background is used equally often, and the points are spread evenly over the paths; each value
-    gets a standard error. Or, with a `tolerance`, by integrating along the paths from all samples
+    By `draws` gradients for each row at random points of the paths from the background's samples:
+    every sample is used equally often (`draws` is rounded up to that, unless it is less than their
+    number), and the points are spread evenly over the paths; each value gets a standard error. Or, with a `tolerance`, by integrating along the paths from all samples
     of the background until the estimated relative L2 error of each row is within it, `budget`
     gradients for each path at most.
     """
@@ -61,14 +61,10 @@ def expected_gradients(
     draws = max(_DRAWS, count) if draws is None else draws
     if not is_whole(draws) or draws < 2:
         raise InputError(f"draws={draws!r}; give a whole number from 2, for a standard error")
-    draws = int(draws)
-    device, seed = block.engine.device, block.engine.seed
+    start, step = _spread(block, count, int(draws))
+    draws = start.shape[1]
+    device = block.engine.device
     row = torch.arange(block.n, device=device).repeat_interleave(draws)
-    # Every sample equally often, and one point in each of `draws` equal parts of the paths; which
-    # part goes with which sample is left to chance, row by row.
-    start = order(seed, block.numbers, draws) % count
-    part = torch.arange(draws, device=device)
-    step = (part + uniform(seed, block.numbers[:, None], part)) / draws
     moments = _Moments(block, row, start.flatten(), flat(starts), draws)
     block.gradients(Between(row, start.flatten(), step.flatten(), starts), moments)
     at_input, at_starts = Kept(), Kept()
@@ -84,6 +80,28 @@ def expected_gradients(
         {"draws": draws, "background": count},
         standard_error=moments.standard_error(),
     )
+
+
+def _spread(block: Block, count: int, draws: int) -> tuple[Tensor, Tensor]:
+    """Return which sample each draw starts from, and where on its path it is: (rows, draws).
+
+    Every sample equally often (the number of draws is rounded up to that), each with one draw in
+    each of as many equal parts of its path; and within a part, all samples' draws evenly spread.
+    """
+    device, seed, rows = block.engine.device, block.engine.seed, block.numbers
+    if draws < count:
+        part = torch.arange(draws, device=device)
+        step = (part + uniform(seed, rows[:, None], part)) / draws
+        return order(seed, rows, count)[:, :draws], step
+    parts = -(-draws // count)
+    part = torch.arange(parts, device=device).repeat_interleave(count)
+    start = torch.arange(count, device=device).repeat(parts)
+    # Each part has an order of its own: `rows * parts + part` is a key that no other row has.
+    keys = (rows[:, None] * parts + torch.arange(parts, device=device)).flatten()
+    place = order(seed, keys, count).reshape(len(rows), parts * count)
+    draw = torch.arange(parts * count, device=device)
+    within = (place + uniform(seed + 1, rows[:, None], draw)) / count
+    return start.expand(len(rows), -1), (part + within) / parts
 
 
 class _Moments:
