@@ -44,9 +44,9 @@ def expected_gradients(
 
     By `draws` gradients for each row at random points of the paths from the background's samples:
     every sample is used equally often (`draws` is rounded up to that, unless it is less than their
-    number), and the points are spread evenly over the paths; each value gets a standard error. Or, with a `tolerance`, by integrating along the paths from all samples
-    of the background until the estimated relative L2 error of each row is within it, `budget`
-    gradients for each path at most.
+    number), and the points are spread evenly over the paths; each value gets a standard error. Or,
+    with a `tolerance`, by integrating along the paths from all samples of the background until the
+    estimated relative L2 error of each row is within it, `budget` gradients for each path at most.
     """
     starts = block.background
     if tolerance is not None or budget is not None:
