@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from tqdm.std import tqdm
 
 from pellucid.errors import InputError, ModelError, OutOfMemoryError, PellucidError
-from pellucid.interpret.block import Block, wide
+from pellucid.interpret.block import Block
 from pellucid.interpret.inputs import Inputs, is_whole, label
 from pellucid.interpret.memory import chunk_size, is_out_of_memory, keep_bytes, room, too_large
 from pellucid.interpret.models import Model
@@ -37,6 +37,7 @@ from pellucid.interpret.places import (
 )
 from pellucid.interpret.taps import Output, Taps, embedding_calls, layer_outputs
 from pellucid.interpret.targets import Scoring
+from pellucid.interpret.tensors import wide
 from pellucid.interpret.tokens import check_ids
 
 T = TypeVar("T")

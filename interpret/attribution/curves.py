@@ -14,9 +14,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pellucid.interpret.block import Block, flat, wide
+from pellucid.interpret.block import Block
 from pellucid.interpret.places import Place
 from pellucid.interpret.points import Leaves, Path, Sink
+from pellucid.interpret.tensors import flat, wide
 
 
 class Curve(Protocol):

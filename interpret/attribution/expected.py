@@ -10,10 +10,11 @@ from pellucid.interpret.attribution.bisection import TYPICAL
 from pellucid.interpret.attribution.curves import Between, FromBackground
 from pellucid.interpret.attribution.quadrature import integrate
 from pellucid.interpret.attribution.registry import Attribution, method
-from pellucid.interpret.block import Block, flat
+from pellucid.interpret.block import Block
 from pellucid.interpret.draws import order, uniform
 from pellucid.interpret.inputs import is_whole
 from pellucid.interpret.points import Kept, Rows
+from pellucid.interpret.tensors import flat
 
 _DRAWS = 200
 

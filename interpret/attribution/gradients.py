@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pellucid.interpret.attribution.registry import Attribution, method
-from pellucid.interpret.block import Block, flat
+from pellucid.interpret.block import Block
+from pellucid.interpret.tensors import flat
 
 
 @method(

@@ -17,9 +17,10 @@ from pellucid.interpret.attribution.bisection import TYPICAL
 from pellucid.interpret.attribution.quadrature import integrate, points_of
 from pellucid.interpret.attribution.registry import Attribution, method
 from pellucid.interpret.attribution.walk import Standing, Walk
-from pellucid.interpret.block import Block, flat
+from pellucid.interpret.block import Block
 from pellucid.interpret.inputs import is_real, is_whole
 from pellucid.interpret.points import Leaves, Sink
+from pellucid.interpret.tensors import flat
 
 EDGES = ("reflect", "zero")
 # A Gaussian is cut off where it is below 2e-8 of its top: nothing that float32 could tell.

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from pellucid.interpret.attribution.jumps import JUMP, relative_error
-from pellucid.interpret.block import Block, flat
+from pellucid.interpret.block import Block
 from pellucid.interpret.points import Leaves
+from pellucid.interpret.tensors import flat
 
 # Two distances closer than this are the same, as in the authors' code: relative, and absolute.
 _CLOSE = 1e-9
