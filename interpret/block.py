@@ -44,7 +44,7 @@ class Block(Passes):
 
     def values(self, points: Points, into: Sink) -> None:
         """Evaluate the score at many points, forward only."""
-        index = self.index
+        index = self._known()
         with self._tapped() as taps:
 
             def compute(rows: Tensor, leaves: Leaves) -> tuple[Tensor, None, None]:
@@ -57,7 +57,7 @@ class Block(Passes):
 
         The gradients of all slots are flattened one after another: (points, targets, features).
         """
-        index = self.index
+        index = self._known()
         with self._tapped() as taps:
 
             def compute(rows: Tensor, leaves: Leaves) -> tuple[Tensor, Tensor, None]:
@@ -205,6 +205,11 @@ class Block(Passes):
             self._each(Rows(self.n), compute, everything, explain=False, width=width)
         values = everything.found[:, None]
         return self.reduced(values) if reduce else values
+
+    def _known(self) -> Tensor | None:
+        """Read what points are made of, before the taps of a pass are open; return the index."""
+        self.inputs, self.baselines  # noqa: B018
+        return self.index
 
     def forward(self, leaves: Leaves, rows: Tensor) -> Any:
         """Run the model on points of these rows, with the carried inputs beside them."""

@@ -296,9 +296,6 @@ class Passes:
     @contextlib.contextmanager
     def _tapped(self, read: Sequence[Place] = (), layers: Sequence[str] = ()) -> Iterator[Taps]:
         """Tap what is replaced here, what is to be read, and the layer that is scored."""
-        if self.place.inside:
-            # Read now: within the taps of this pass they could not be.
-            self.inputs, self.baselines  # noqa: B018
         wanted = [*layers, *(layer for place in (self.place, *read) for layer in place.layers)]
         if self._source._changed:
             wanted += self._source.place.layers
