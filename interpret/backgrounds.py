@@ -10,6 +10,7 @@ from torch import Tensor
 from pellucid.errors import InputError, InputTypeError
 from pellucid.interpret.baselines import background_of
 from pellucid.interpret.inputs import Inputs, label
+from pellucid.interpret.tensors import wide_tensor
 
 
 def read_background(background: Any, inputs: Inputs, device: torch.device) -> tuple[Tensor, ...]:
@@ -50,5 +51,4 @@ def read_background(background: Any, inputs: Inputs, device: torch.device) -> tu
             f"the background's parts have {' and '.join(map(str, sorted(lengths)))} samples; give "
             "as many for each input"
         )
-    wide = torch.float64 if found[0].dtype == torch.float64 else torch.float32
-    return tuple(part.to(wide) for part in found)
+    return tuple(map(wide_tensor, found))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pellucid.interpret.passes import Here, Passes
 from pellucid.interpret.places import Place
-from pellucid.interpret.points import Kept, Leaves, Points, Rows, Sink
+from pellucid.interpret.points import Kept, Leaves, Path, Points, Rows, Sink
 from pellucid.interpret.tensors import flat, wide_tensor
 
 
@@ -51,6 +51,19 @@ class Block(Passes):
                 return wide_tensor(self._scores(leaves, rows, index, taps)), None, None
 
             self._each(points, compute, into)
+
+    def prediction(self) -> Tensor:
+        """Return the scores of the rows as they are: (rows, targets)."""
+        found = Kept()
+        self.source.values(Rows(self.n), found)
+        return found.scores
+
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """Return the scores at this place's baselines, and at its inputs: each (rows, targets)."""
+        found = Kept()
+        self.values(Path.between(0.0, 1.0, count=self.n, device=self.engine.device), found)
+        start, end = found.scores.reshape(self.n, 2, -1).unbind(1)
+        return start, end
 
     def gradients(self, points: Points, into: Sink) -> None:
         """Evaluate the score and its gradient at points of this place.

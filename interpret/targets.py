@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pellucid.errors import InputError, InputTypeError, ModelError, PellucidError
 from pellucid.interpret.outputs import check_output, describe, scored_part
+from pellucid.interpret.tensors import wide_tensor
 
 
 class Scoring:
@@ -265,8 +266,7 @@ class Score(Scoring):
             return torch.stack([_of_function(f, output, None) for f in self.functions], dim=1)
         output = scored_part(output)[0]
         # A softmax of half precision is off by more than its logits are.
-        logits = output.reshape(len(output), -1)
-        logits = logits.float() if logits.dtype.itemsize < 4 else logits
+        logits = wide_tensor(output.reshape(len(output), -1))
         if self.squashed:
             logits = torch.cat([1 - logits, logits], dim=1)
         elif self.binary:

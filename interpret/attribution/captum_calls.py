@@ -24,7 +24,7 @@ from pellucid.interpret.attribution.registry import Attribution
 from pellucid.interpret.block import Block
 from pellucid.interpret.inputs import as_tensor
 from pellucid.interpret.places import Slot, layer_axes
-from pellucid.interpret.points import Kept, Leaves, Path, Rows
+from pellucid.interpret.points import Kept, Leaves
 from pellucid.interpret.results.trees import leaves
 from pellucid.interpret.taps import first_tensor
 from pellucid.interpret.targets import Score, neuron_of
@@ -370,21 +370,18 @@ class Call:
         # Of Captum's layers' paths, one is straight at the layer, the others are at the input.
         at_input = self.kind == "layer" and self.name != "LayerIntegratedGradients"
         place, device = block.source if at_input else block, block.engine.device
-        ends, starts = Kept(), Kept()
         if self.complete and self.baseline:
-            place.difference()  # what a layer holds is read before it is replaced
-            place.values(Path.between(0.0, 1.0, count=block.n, device=device), ends)
-            start, prediction = ends.scores.reshape(block.n, 2, -1).unbind(1)
+            start, prediction = place.ends()
             return prediction, start
-        block.source.values(Rows(block.n), ends)
         if not self.complete:
-            return ends.scores, None
+            return block.prediction(), None
+        starts = Kept()
         samples = place.background
         count = len(samples[0])
         row = torch.arange(block.n, device=device).repeat_interleave(count)
         number = torch.arange(count, device=device).repeat(block.n)
         place.values(Between(row, number, torch.zeros_like(row).double(), samples), starts)
-        return ends.scores, starts.scores.reshape(block.n, count, -1).mean(1)
+        return block.prediction(), starts.scores.reshape(block.n, count, -1).mean(1)
 
     def _shape(
         self, block: Block, shape: tuple[int, ...]

@@ -13,7 +13,7 @@ from pellucid.interpret.attribution.registry import Attribution, method
 from pellucid.interpret.block import Block
 from pellucid.interpret.draws import order, uniform
 from pellucid.interpret.inputs import is_whole
-from pellucid.interpret.points import Kept, Rows
+from pellucid.interpret.points import Kept
 from pellucid.interpret.tensors import flat
 
 _DRAWS = 200
@@ -68,14 +68,13 @@ def expected_gradients(
     row = torch.arange(block.n, device=device).repeat_interleave(draws)
     moments = _Moments(block, row, start.flatten(), flat(starts), draws)
     block.gradients(Between(row, start.flatten(), step.flatten(), starts), moments)
-    at_input, at_starts = Kept(), Kept()
-    block.values(Rows(block.n), at_input)
+    at_starts = Kept()
     row = torch.arange(block.n, device=device).repeat_interleave(count)
     each = torch.arange(count, device=device).repeat(block.n)
     block.values(Between(row, each, torch.zeros(len(row), device=device), starts), at_starts)
     return Attribution(
         moments.mean,
-        at_input.scores,
+        block.prediction(),
         at_starts.scores.reshape(block.n, count, -1).mean(1),
         None,
         {"draws": draws, "background": count},

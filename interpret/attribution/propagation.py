@@ -19,7 +19,7 @@ from pellucid.interpret.attribution.delegated import (
 from pellucid.interpret.attribution.registry import Attribution, method
 from pellucid.interpret.block import Block
 from pellucid.interpret.inputs import is_real
-from pellucid.interpret.points import Kept, Leaves, Path, Rows
+from pellucid.interpret.points import Leaves
 from pellucid.interpret.targets import Score, Scoring
 
 
@@ -55,9 +55,7 @@ def deep_lift(block: Block, *, eps: float = 1e-10) -> Attribution:
         "method='integrated_gradients' has no such need",
         width=2,
     )
-    ends = Kept()
-    block.values(Path.between(0.0, 1.0, count=block.n, device=values.device), ends)
-    baseline_prediction, prediction = ends.scores.reshape(block.n, 2, -1).unbind(1)
+    baseline_prediction, prediction = block.ends()
     return Attribution(values, prediction, baseline_prediction, None, {"eps": float(eps)})
 
 
@@ -110,9 +108,7 @@ def _changed_relus(block: Block, name: str, kind: Any) -> Attribution:
         return tuple(explainer.attribute(inputs, additional_forward_args=(rows,)))
 
     values = delegated(block, attribute, what=kind.__name__)
-    scores = Kept()
-    block.source.values(Rows(block.n), scores)
-    return Attribution(values, scores.scores, None, None, {})
+    return Attribution(values, block.prediction(), None, None, {})
 
 
 def _check_relus(block: Block, model: nn.Module, inputs: Leaves, rows: Tensor, name: str) -> None:
@@ -216,13 +212,11 @@ def lrp(
         advice="It needs every layer with weights to be a module of its own that is used once; "
         "method='integrated_gradients' has no such need",
     )
-    scores = Kept()
-    block.source.values(Rows(block.n), scores)
     biases = torch.cat(absorbed)[:, None].to(values.dtype)
     settings = {"rule": rule, "epsilon": float(epsilon)}
     if rule == "gamma":
         settings["gamma"] = float(gamma)
-    return Attribution(values, scores.scores, biases, None, settings)
+    return Attribution(values, block.prediction(), biases, None, settings)
 
 
 def _check_lrp(block: Block, rule: str, epsilon: float, gamma: float, known: list[str]) -> None:

@@ -16,7 +16,6 @@ from pellucid.interpret.attribution.curves import Curve
 from pellucid.interpret.attribution.jumps import JUMP, norm, relative_error
 from pellucid.interpret.attribution.registry import Attribution
 from pellucid.interpret.inputs import is_real, is_whole
-from pellucid.interpret.points import Kept, Path
 
 TOLERANCE = 0.01
 BUDGET = 500
@@ -135,11 +134,9 @@ def _fixed(curve: Curve, steps: int, rule: str) -> list[Attribution]:
         torch.tensor(part, device=block.engine.device, dtype=torch.float64)
         for part in RULES[rule](steps)
     )
-    integral = _Chained(curve, nodes) if curve.held else _Weighted(curve, nodes, weights)
+    integral = _Chained(curve) if curve.held else _Weighted(curve, nodes, weights)
     curve.everywhere(nodes, integral)
-    ends = Kept()
-    block.values(Path.between(0.0, 1.0, count=block.n, device=nodes.device), ends)
-    baseline_prediction, prediction = ends.scores.reshape(block.n, 2, -1).unbind(1)
+    baseline_prediction, prediction = block.ends()
     settings = {"steps": steps, "rule": rule}
     places = len(integral.sizes)
     # A few nodes say too little of what lies between them.
@@ -243,7 +240,7 @@ class _Weighted(_Integral):
 class _Chained(_Integral):
     """The mean gradient of two neighbouring nodes times what changed between them."""
 
-    def __init__(self, curve: Curve, nodes: Tensor) -> None:
+    def __init__(self, curve: Curve) -> None:
         super().__init__(curve)
         self._last: tuple[Tensor, Tensor, Tensor] | None = None
 

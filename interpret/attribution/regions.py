@@ -159,18 +159,14 @@ def _base(block: Block, options: _Options) -> tuple[Attribution, str | None]:
         raise InputError(f"{inner.name} explains one target at a time; give one class")
     registry.check_options(inner, handed_on)
 
-    def run(one: Block) -> Attribution:
-        if inner.joint:
-            whole: Attribution = inner.run(one, (one.place,), **handed_on)[0]
-            return whole
-        found: Attribution = inner.run(one, **handed_on)
-        return found
-
     if not inner.baseline:
-        return run(block), None
+        return inner.at(block, **handed_on), None
     (picture,) = block.inputs
     black, white = (
-        run(block.against((level.reshape(-1, *[1] * (picture.ndim - 1)).expand_as(picture),)))
+        inner.at(
+            block.against((level.reshape(-1, *[1] * (picture.ndim - 1)).expand_as(picture),)),
+            **handed_on,
+        )
         for level in (picture.flatten(1).amin(1), picture.flatten(1).amax(1))
     )
     mean = replace(black, values=(black.values + white.values) / 2)

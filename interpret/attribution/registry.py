@@ -8,11 +8,14 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import Tensor
 
 from pellucid.errors import InputError
+
+if TYPE_CHECKING:
+    from pellucid.interpret.block import Block
 
 _FAMILIES = (
     "gradients",
@@ -128,6 +131,14 @@ class Method:
     sampled: bool = False
     typical: int = 1
     trial: Mapping[str, Any] = field(default_factory=dict)
+
+    def at(self, block: Block, **options: Any) -> Attribution:
+        """Run at the block's own place alone."""
+        if self.joint:
+            found: Attribution = self.run(block.source, (block.place,), **options)[0]
+        else:
+            found = self.run(block, **options)
+        return found
 
     @functools.cached_property
     def options(self) -> tuple[str, ...]:

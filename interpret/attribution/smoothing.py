@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -13,10 +14,7 @@ from pellucid.interpret.attribution.registry import Attribution, method
 from pellucid.interpret.block import Block
 from pellucid.interpret.draws import normal
 from pellucid.interpret.inputs import is_real, is_whole
-from pellucid.interpret.points import Kept, Leaves, Rows
-
-_COST = "as many times the cost of the method that it wraps (saliency) as draws (50)"
-_PROMISE = "a standard error for every value; what is averaged is as good as the wrapped method"
+from pellucid.interpret.points import Leaves
 
 
 def _kept(options: dict[str, Any]) -> int:
@@ -24,12 +22,12 @@ def _kept(options: dict[str, Any]) -> int:
     return inner.kept({k: v for k, v in options.items() if k in inner.options})
 
 
-@method(
+_of_noise = functools.partial(
+    method,
     baseline=False,
     complete=False,
-    cost=_COST,
-    promise=_PROMISE,
-    paper="Smilkov et al. 2017, https://arxiv.org/abs/1706.03825",
+    cost="as many times the cost of the method that it wraps (saliency) as draws (50)",
+    promise="a standard error for every value; what is averaged is as good as the wrapped method",
     points=lambda _: None,
     kept=_kept,
     wraps=True,
@@ -37,6 +35,9 @@ def _kept(options: dict[str, Any]) -> int:
     typical=50,
     trial={"draws": 2},
 )
+
+
+@_of_noise(paper="Smilkov et al. 2017, https://arxiv.org/abs/1706.03825")
 def smoothgrad(
     block: Block,
     *,
@@ -58,19 +59,7 @@ def smoothgrad(
     return _result(block, mean, variance / (draws - 1), settings)
 
 
-@method(
-    baseline=False,
-    complete=False,
-    cost=_COST,
-    promise=_PROMISE,
-    paper="Hooker et al. 2019, https://arxiv.org/abs/1806.10758",
-    points=lambda _: None,
-    kept=_kept,
-    wraps=True,
-    sampled=True,
-    typical=50,
-    trial={"draws": 2},
-)
+@_of_noise(paper="Hooker et al. 2019, https://arxiv.org/abs/1806.10758")
 def smoothgrad_squared(
     block: Block,
     *,
@@ -90,19 +79,7 @@ def smoothgrad_squared(
     return _result(block, mean, variance / (draws - 1), settings)
 
 
-@method(
-    baseline=False,
-    complete=False,
-    cost=_COST,
-    promise=_PROMISE,
-    paper="Adebayo et al. 2018, https://arxiv.org/abs/1810.03292",
-    points=lambda _: None,
-    kept=_kept,
-    wraps=True,
-    sampled=True,
-    typical=50,
-    trial={"draws": 2},
-)
+@_of_noise(paper="Adebayo et al. 2018, https://arxiv.org/abs/1810.03292")
 def vargrad(
     block: Block,
     *,
@@ -126,12 +103,11 @@ def vargrad(
 def _result(
     block: Block, values: Tensor, variance: Tensor, settings: dict[str, Any]
 ) -> Attribution:
-    at_input = Kept()
-    block.source.values(Rows(block.n), at_input)
-    dtype = at_input.scores.dtype
+    prediction = block.prediction()
+    dtype = prediction.dtype
     return Attribution(
         values.to(dtype),
-        at_input.scores,
+        prediction,
         None,
         None,
         settings,
@@ -178,13 +154,7 @@ def _smoothed(
         numbers = torch.arange(block.n, device=block.engine.device).repeat_interleave(count)
         draw = first + torch.arange(count, device=numbers.device).repeat(block.n)
         noisy = _noisy(source, numbers, draw, widths, seed)
-        made = source.changed(noisy, numbers)
-        view = made.at(block.place)
-        found = (
-            inner.run(made, (block.place,), **options)[0]
-            if inner.joint
-            else inner.run(view, **options)
-        )
+        found = inner.at(source.changed(noisy, numbers).at(block.place), **options)
         moments.add(found.values.reshape(block.n, count, *found.values.shape[1:]))
         settings = found.settings
     told = {"noise": float(noise)} if stdev is None else {"stdev": float(stdev)}
