@@ -165,7 +165,7 @@ def attention_in_reach(model: Model) -> Iterator[None]:
     ModelError
         If the model has a decoder that attends to another sequence.
     """
-    modules = model._modules()
+    modules = model.modules
     config = getattr(model.module, "config", None)
     if getattr(config, "is_encoder_decoder", False) or any(
         isinstance(module, nn.TransformerDecoderLayer) for module in modules

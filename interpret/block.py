@@ -65,10 +65,12 @@ class Block(Passes):
         start, end = found.scores.reshape(self.n, 2, -1).unbind(1)
         return start, end
 
-    def gradients(self, points: Points, into: Sink) -> None:
+    def gradients(self, points: Points, into: Sink, *, together: int = 1) -> None:
         """Evaluate the score and its gradient at points of this place.
 
         The gradients of all slots are flattened one after another: (points, targets, features).
+        Where so many points belong `together`, the sink gets some wholes of them at a time, or a
+        part of a single one.
         """
         index = self._known()
         with self._tapped() as taps:
@@ -84,13 +86,15 @@ class Block(Passes):
                     found = self._differentiate(scores, seen)
                 return wide_tensor(scores.detach()), found, None
 
-            self._each(points, compute, into)
+            self._each(points, compute, into, together=together)
 
-    def along(self, points: Points, read: Sequence[Place], into: Sink) -> None:
+    def along(
+        self, points: Points, read: Sequence[Place], into: Sink, *, together: int = 1
+    ) -> None:
         """Evaluate the score at points of the input, and its gradient at places further on.
 
         The sink gets gradients (points, targets, features) and what is there (points, features),
-        all places one after another.
+        all places one after another; `together` as of `gradients`.
         """
         source = self._source
         index = source.index
@@ -100,7 +104,7 @@ class Block(Passes):
                 scores, found, held = source._taken(rows, leaves, index, read, taps)
                 return scores, found, flat(held)
 
-            source._each(points, compute, into)
+            source._each(points, compute, into, together=together)
 
     def traced(
         self, trace: Callable[[Callable[[], Tensor], Tensor], tuple[Tensor, Tensor]]

@@ -166,7 +166,7 @@ class Engine:
         """
         n = min(2, self.inputs.samples)
         seen: dict[int, int] = {}
-        known = {t.untyped_storage().data_ptr() for t in self.model._tensors()}
+        known = {t.untyped_storage().data_ptr() for t in self.model.tensors}
 
         def pack(tensor: Tensor) -> Tensor:
             storage = tensor.untyped_storage()
@@ -182,7 +182,7 @@ class Engine:
             first[path] = here.requires_grad_().clone() if wanted else here
         floating = any(leaf.requires_grad for leaf in first.values())
         # Indices have no gradient: what the graph would keep shows by way of the parameters.
-        told = [] if floating else self.model.parameters()
+        told = [] if floating else self.model.parameters
         taps = Taps(self.model, layers)
         try:
             for parameter in told:
@@ -379,18 +379,23 @@ class Engine:
         deliver: Callable[[T], None],
         *,
         width: int = 1,
+        together: int = 1,
     ) -> None:
         """Compute on the numbers of one chunk after another, and deliver what comes out.
 
         When memory runs out in `compute`, the chunk is halved and computed again; what was
         delivered stays delivered, so nothing is counted twice. Where each number stands for several
-        points, `width` says how many.
+        points, `width` says how many. Where so many numbers belong `together`, a chunk is some
+        wholes of them, or a part of a single one.
         """
         start = 0
         while start < count:
             if self._stop.is_set():
                 raise KeyboardInterrupt
-            stop = min(start + max(1, self.chunk // width), count)
+            size = max(1, self.chunk // width)
+            begun = start % together
+            size = min(size, together - begun) if begun or size < together else size
+            stop = min(start + size - (size % together if size > together else 0), count)
             try:
                 result = compute(torch.arange(start, stop, device=self.device))
             except Exception as error:

@@ -80,7 +80,7 @@ class Model:
                 f"{self.name} has parameters without a shape yet ({', '.join(lazy[:3])}), which "
                 "the first batch would give them; run the model once before explaining it"
             )
-        for module in self._modules():
+        for module in self.modules:
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
                 raise InputError(
                     f"{self.name} has a {type(module).__name__} without running statistics: it "
@@ -88,41 +88,46 @@ class Model:
                     "rows beside it, and has no explanation of its own"
                 )
 
+    # Walking through a model takes longer than evaluating a small one: once is enough.
+
+    @functools.cached_property
     def parameters(self) -> list[nn.Parameter]:
-        """Return every parameter once, but for those made in inference mode.
+        """Every parameter once, but for those made in inference mode.
 
         Those never require gradients, and may not be asked to.
         """
         found = dict.fromkeys(p for root in self._roots for p in root.parameters())
         return [p for p in found if not p.is_inference()]
 
-    def _modules(self) -> list[nn.Module]:
+    @functools.cached_property
+    def modules(self) -> list[nn.Module]:
+        """Every module once."""
         return list(dict.fromkeys(m for root in self._roots for m in root.modules()))
 
-    def _tensors(self) -> Iterator[Tensor]:
-        for root in self._roots:
-            yield from root.parameters()
-            yield from root.buffers()
+    @functools.cached_property
+    def tensors(self) -> list[Tensor]:
+        """Every parameter and buffer."""
+        return [t for root in self._roots for t in (*root.parameters(), *root.buffers())]
 
     @property
     def device(self) -> torch.device | None:
         """Where the parameters are; None for a model without any."""
-        return next((t.device for t in self._tensors()), None)
+        return next((t.device for t in self.tensors), None)
 
     @property
     def dtype(self) -> torch.dtype | None:
         """The parameters' floating dtype; None for a model without any."""
-        return next((t.dtype for t in self._tensors() if t.is_floating_point()), None)
+        return next((t.dtype for t in self.tensors if t.is_floating_point()), None)
 
     @property
     def ends_in_sigmoid(self) -> bool:
         """Whether the module that was added last is a sigmoid."""
-        return self.module is not None and isinstance([*self.module.modules()][-1], nn.Sigmoid)
+        return self.module is not None and isinstance(self.modules[-1], nn.Sigmoid)
 
     @property
     def looks_up(self) -> bool:
         """Whether it has an embedding, which takes indices."""
-        return any(isinstance(module, nn.Embedding) for module in self._modules())
+        return any(isinstance(module, nn.Embedding) for module in self.modules)
 
     def is_word_embedding(self, module: nn.Embedding) -> bool:
         """Whether an embedding is that of the words, as models of Hugging Face say themselves."""
@@ -185,8 +190,8 @@ class Model:
         Evaluation mode, no gradients for parameters, a seeded random state. Training flags,
         `requires_grad`, buffers and hooks are put back, also when an exception passes through.
         """
-        modules = self._modules()
-        parameters = self.parameters()
+        modules = self.modules
+        parameters = self.parameters
         training = [m.training for m in modules]
         wanted = [p.requires_grad for p in parameters]
         buffers = [(m, {k: (b, _saved(b)) for k, b in m._buffers.items()}) for m in modules]

@@ -461,6 +461,7 @@ class Passes:
         *,
         explain: bool = True,
         width: int = 1,
+        together: int = 1,
     ) -> None:
         """Compute chunk by chunk; `explain` says in a sentence of ours what the model raises."""
 
@@ -481,7 +482,7 @@ class Passes:
             self.engine.advance(len(index))
 
         with torch.no_grad():
-            self.engine.each_chunk(len(points), chunk, deliver, width=width)
+            self.engine.each_chunk(len(points), chunk, deliver, width=width, together=together)
 
     def _guarded(self, rows: Tensor, work: Callable[[], T]) -> T:
         """Do what runs the model; say in a sentence of ours what it raises."""
@@ -526,4 +527,4 @@ class Passes:
                 "through NumPy in its forward pass, or an argmax in the target function?"
             )
         self.engine.count.backward += len(scores) * self.targets
-        return torch.stack(found, dim=1)
+        return torch.stack(found, dim=1) if len(found) > 1 else found[0][:, None]

@@ -197,7 +197,7 @@ def attributed_indices(
 def not_differentiable(inputs: Inputs, wanted: Sequence[str], model: Model) -> InputTypeError:
     """Return what to say of indices that no embedding of the model looks up."""
     there = inputs.tensors()
-    modules = [] if model.module is None else list(model.module.modules())
+    modules = [] if model.module is None else model.modules
     if any(isinstance(module, nn.EmbeddingBag) for module in modules):
         return InputTypeError(
             "the model looks tokens up in an nn.EmbeddingBag, which adds their vectors up before "

@@ -40,14 +40,21 @@ class Curve(Protocol):
     def evaluate(self, path: Tensor, step: Tensor, into: Sink) -> None:
         """Evaluate score and gradient (and positions) at steps of these paths."""
 
-    def everywhere(self, nodes: Tensor, into: Sink) -> None:
-        """Evaluate all paths at the same steps, one path after another."""
-
     def direction(self, path: Tensor) -> Tensor:
         """Return dy / dstep of these paths where it is constant: (paths, features)."""
 
     def parts(self, vectors: Tensor) -> list[Tensor]:
         """Return vectors (..., features) as the values of each place: (..., values)."""
+
+
+class SinglePaths(Curve, Protocol):
+    """One path for each row."""
+
+    def everywhere(self, nodes: Tensor, into: Sink) -> None:
+        """Evaluate all paths at the same steps, one path after another.
+
+        The sink gets some whole paths at a time, or a part of a single one.
+        """
 
 
 class Straight:
@@ -65,7 +72,7 @@ class Straight:
 
     def everywhere(self, nodes: Tensor, into: Sink) -> None:
         """Evaluate all paths at the same steps, one path after another."""
-        self.block.gradients(Path(nodes, count=self.block.n), into)
+        self.block.gradients(Path(nodes, count=self.block.n), into, together=len(nodes))
 
     def direction(self, path: Tensor) -> Tensor:
         """Return the inputs less their baselines."""
@@ -128,11 +135,6 @@ class FromBackground:
         points = Between(path // self.each, path % self.each, step, self._starts)
         self.block.gradients(points, into)
 
-    def everywhere(self, nodes: Tensor, into: Sink) -> None:
-        """Evaluate all paths at the same steps, one path after another."""
-        path = torch.arange(self.block.n * self.each, device=nodes.device)
-        self.evaluate(path.repeat_interleave(len(nodes)), nodes.repeat(len(path)), into)
-
     def direction(self, path: Tensor) -> Tensor:
         """Return the inputs less the samples that the paths start from."""
         return self._ends[path // self.each] - self._from[path % self.each]
@@ -171,7 +173,8 @@ class Through:
 
     def everywhere(self, nodes: Tensor, into: Sink) -> None:
         """Evaluate all paths at the same steps, one path after another."""
-        self.block.along(Path(nodes, count=self.block.n), self._places, into)
+        points = Path(nodes, count=self.block.n)
+        self.block.along(points, self._places, into, together=len(nodes))
 
     def direction(self, path: Tensor) -> Tensor:
         """Return ones: the integral is over the step alone."""

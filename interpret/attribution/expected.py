@@ -8,7 +8,7 @@ from torch import Tensor
 from pellucid.errors import InputError
 from pellucid.interpret.attribution.bisection import TYPICAL
 from pellucid.interpret.attribution.curves import Between, FromBackground
-from pellucid.interpret.attribution.quadrature import integrate
+from pellucid.interpret.attribution.quadrature import to_tolerance
 from pellucid.interpret.attribution.registry import Attribution, method
 from pellucid.interpret.block import Block
 from pellucid.interpret.draws import order, uniform
@@ -57,7 +57,7 @@ def expected_gradients(
                 "tolerance and budget, not both"
             )
         curve = FromBackground(block, starts)
-        return integrate(curve, tolerance=tolerance, budget=budget, steps=None, rule=None)[0]
+        return to_tolerance(curve, tolerance=tolerance, budget=budget)[0]
     count = len(starts[0])
     draws = max(_DRAWS, count) if draws is None else draws
     if not is_whole(draws) or draws < 2:

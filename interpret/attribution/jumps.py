@@ -23,6 +23,8 @@ _SAFETY_OF_FEW, _SAFETY_OF_MANY, _FEW = 2.2, 1.2, 8
 FLOOR = 1e-3
 # Where a norm in float32 has its full precision.
 _SAFE = (1e-12, 1e18)
+# So few numbers on a CPU are added up in float64 faster than they are looked through.
+_FEW_NUMBERS = 2**16
 
 
 def norm(vectors: Tensor) -> Tensor:
@@ -31,6 +33,9 @@ def norm(vectors: Tensor) -> Tensor:
     Squared in float32, numbers below 1e-19 vanish, and with them the error that they tell of: a
     small probability has such gradients.
     """
+    if vectors.device.type == "cpu" and vectors.numel() <= _FEW_NUMBERS:
+        exact: Tensor = torch.linalg.vector_norm(vectors, dim=-1, dtype=torch.float64)
+        return exact
     found: Tensor = torch.linalg.vector_norm(vectors, dim=-1).double()
     extreme = ~((found > _SAFE[0]) & (found < _SAFE[1]))
     if bool(extreme.any()):

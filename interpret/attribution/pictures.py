@@ -127,15 +127,20 @@ class _Sharpening:
 
     def evaluate(self, path: Tensor, step: Tensor, into: Sink) -> None:
         """Evaluate score, gradient and positions at steps of these paths."""
-        # Equal steps are equal factors of 1 + sigma: a blur of 50 pixels and one of 60 hardly
-        # differ, and below one pixel nothing is left to come.
-        sigma = (1 + self._widest) ** (1 - step) - 1
-        self.block.along(_Blurred(path, sigma, self._widest, self._edge), (self.block.place,), into)
+        self._evaluate(path, step, into, 1)
 
     def everywhere(self, nodes: Tensor, into: Sink) -> None:
         """Evaluate all paths at the same steps, one path after another."""
         path = torch.arange(self.block.n, device=nodes.device)
-        self.evaluate(path.repeat_interleave(len(nodes)), nodes.repeat(len(path)), into)
+        steps = len(nodes)
+        self._evaluate(path.repeat_interleave(steps), nodes.repeat(len(path)), into, steps)
+
+    def _evaluate(self, path: Tensor, step: Tensor, into: Sink, together: int) -> None:
+        # Equal steps are equal factors of 1 + sigma: a blur of 50 pixels and one of 60 hardly
+        # differ, and below one pixel nothing is left to come.
+        sigma = (1 + self._widest) ** (1 - step) - 1
+        points = _Blurred(path, sigma, self._widest, self._edge)
+        self.block.along(points, (self.block.place,), into, together=together)
 
     def direction(self, path: Tensor) -> Tensor:
         """Return ones, of the positions' shape: these are read."""

@@ -273,11 +273,11 @@ def test_result_shares_no_memory_with_what_was_given(method, device):
 @pytest.mark.parametrize("name", ["mlp", "cnn", "cnn with batch norm", "nested inputs", "function"])
 def test_batch_size_does_not_change_the_result(method, name, device):
     case = make_case(name, device)
-    inputs = make_inputs(case, 8)
+    inputs = make_inputs(case, 5)
     expected = explain_or_refuse(method, name, case.model, inputs)
     if expected is None:
         return
-    for batch_size in (1, 3, 7):
+    for batch_size in (1, 3):
         found = explain(case.model, inputs, method=method, batch_size=batch_size)
         assert_close(found, expected)
         if expected.error is not None:

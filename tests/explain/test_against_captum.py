@@ -137,7 +137,7 @@ def test_target_function_is_what_it_computes(device):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("options", [{}, *({"rule": r, "steps": 11} for r in RULES)])
+@pytest.mark.parametrize("options", [{}, *({"rule": r, "steps": 16} for r in RULES)])
 def test_linear_model_gives_weight_times_difference(options, dtype, device):
     torch.manual_seed(0)
     model = nn.Linear(5, 3).to(device, dtype)

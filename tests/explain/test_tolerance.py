@@ -164,7 +164,7 @@ def test_tolerance_of_one_percent_is_kept_by_99_rows_of_100(task, output):
 @pytest.mark.slow
 @pytest.mark.parametrize("output", ["raw", "probability"])
 @pytest.mark.parametrize("rule", ["midpoint", "gauss_legendre", "trapezoid"])
-@pytest.mark.parametrize("steps", [12, 50])
+@pytest.mark.parametrize("steps", [16, 50])
 def test_fixed_rule_reports_an_error_that_covers_the_true_one(task, output, rule, steps):
     found = pl.explain(task.model, task.x, output=output, baseline=0.0, steps=steps, rule=rule)
     wrong = relative_error(found.values, task.true[output])
@@ -334,7 +334,20 @@ def test_attribution_that_cancels_has_its_error_against_the_floor(device):
     assert "error_floor" in found.settings
 
 
-def test_a_single_step_claims_no_error(device):
-    found = pl.explain(mlp().to(device), torch.randn(3, 6, device=device), steps=1, target=0)
-    assert found.error is None
-    assert "not known" in found.summary()
+@pytest.mark.parametrize(
+    ("rule", "steps", "known"),
+    [
+        ("midpoint", 1, False),
+        ("midpoint", 9, False),
+        ("midpoint", 10, True),
+        ("trapezoid", 10, False),
+        ("trapezoid", 11, True),
+        ("gauss_legendre", 15, False),
+        ("gauss_legendre", 16, True),
+    ],
+)
+def test_steps_too_far_apart_claim_no_error(rule, steps, known, device):
+    x = torch.randn(3, 6, device=device)
+    found = pl.explain(mlp().to(device), x, steps=steps, rule=rule, target=0)
+    assert (found.error is not None) == known
+    assert ("not known" in found.summary()) != known
