@@ -69,8 +69,7 @@ class Block(Passes):
         """Evaluate the score and its gradient at points of this place.
 
         The gradients of all slots are flattened one after another: (points, targets, features).
-        Where so many points belong `together`, the sink gets some wholes of them at a time, or a
-        part of a single one.
+        Where so many points belong `together`, chunks end with the last of some if many fit.
         """
         index = self._known()
         with self._tapped() as taps:

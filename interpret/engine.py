@@ -42,6 +42,9 @@ from pellucid.interpret.tokens import check_ids
 
 T = TypeVar("T")
 
+# From so many times on, chunks end with what belongs together: they are at most an eighth smaller.
+_MANY = 8
+
 
 @dataclass
 class Counter:
@@ -385,17 +388,17 @@ class Engine:
 
         When memory runs out in `compute`, the chunk is halved and computed again; what was
         delivered stays delivered, so nothing is counted twice. Where each number stands for several
-        points, `width` says how many. Where so many numbers belong `together`, a chunk is some
-        wholes of them, or a part of a single one.
+        points, `width` says how many. Where so many numbers belong `together`, and many times that
+        fit into a chunk, it ends with the last of some.
         """
         start = 0
         while start < count:
             if self._stop.is_set():
                 raise KeyboardInterrupt
             size = max(1, self.chunk // width)
-            begun = start % together
-            size = min(size, together - begun) if begun or size < together else size
-            stop = min(start + size - (size % together if size > together else 0), count)
+            if size >= _MANY * together:
+                size -= (start + size) % together
+            stop = min(start + size, count)
             try:
                 result = compute(torch.arange(start, stop, device=self.device))
             except Exception as error:

@@ -51,10 +51,7 @@ class SinglePaths(Curve, Protocol):
     """One path for each row."""
 
     def everywhere(self, nodes: Tensor, into: Sink) -> None:
-        """Evaluate all paths at the same steps, one path after another.
-
-        The sink gets some whole paths at a time, or a part of a single one.
-        """
+        """Evaluate all paths at the same steps, one path after another."""
 
 
 class Straight:

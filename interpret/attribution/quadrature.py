@@ -203,16 +203,24 @@ class _Integral:
         found: Tensor | None,
         held: Tensor | None = None,
     ) -> None:
-        """Take one chunk: some whole rows, or a part of one."""
-        row, node = divmod(self._seen, self._steps)
-        rows_here = max(1, len(index) // self._steps)
-        gradient, position = (
-            None if part is None else part.reshape(rows_here, -1, *part.shape[1:])
-            for part in (found, held)
-        )
-        assert gradient is not None
-        self._take(slice(row, row + rows_here), node, gradient, position)
-        self._seen += len(index)
+        """Take one chunk: the rest of a row, whole rows, and the beginning of another."""
+        assert found is not None
+        end = self._seen + len(index)
+        while self._seen < end:
+            row, node = divmod(self._seen, self._steps)
+            left = end - self._seen
+            whole = left // self._steps if node == 0 else 0
+            count = whole * self._steps or min(left, self._steps - node)
+            start = len(index) - left
+            gradient, position = (
+                None
+                if part is None
+                else part[start : start + count].reshape(max(1, whole), -1, *part.shape[1:])
+                for part in (found, held)
+            )
+            assert gradient is not None
+            self._take(slice(row, row + max(1, whole)), node, gradient, position)
+            self._seen += count
 
     def _take(self, rows: slice, node: int, gradient: Tensor, position: Tensor | None) -> None:
         """Take the gradients (rows, nodes, targets, features) of some rows from a node on."""
