@@ -12,12 +12,12 @@ from torch import Tensor
 # One jump at a uniformly random place in a cell of width h, seen as a difference d between the two
 # nodes beside it, gives the rule an error of d h / sqrt(12) in the root mean square.
 JUMP = 1 / 12**0.5
-# What is reported is larger, by 2.2 where up to 8 cells make up the error: a few jumps may all lie
+# What is reported is larger, by 2.4 where up to 8 cells make up the error: a few jumps may all lie
 # badly. The errors of many average out, and the factor falls towards 1.2 with the root of their
 # number. On networks trained on digits and breast masses this covers the true error for at least
 # 98 % of the rows at a tolerance of 1 % (tests/explain/test_tolerance.py); on small ReLU networks
 # with random weights for 95 to 99 %.
-_SAFETY_OF_FEW, _SAFETY_OF_MANY, _FEW = 2.2, 1.2, 8
+_SAFETY_OF_FEW, _SAFETY_OF_MANY, _FEW = 2.4, 1.2, 8
 # A row's error is relative to its attribution, or to this share of what the attribution would be if
 # nothing cancelled along the path: an attribution that cancels to nothing has no relative error.
 FLOOR = 1e-3
