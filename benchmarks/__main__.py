@@ -6,7 +6,7 @@ import argparse
 
 import torch
 
-from benchmarks import cam, engine, imports, integrated_gradients, memory, tolerance
+from benchmarks import cam, engine, imports, integrated_gradients, memory, shapley, tolerance
 
 _ALL = {
     "engine": engine.run,
@@ -14,6 +14,7 @@ _ALL = {
     "integrated-gradients": integrated_gradients.run,
     "tolerance": tolerance.run,
     "memory": memory.run,
+    "shapley": shapley.run,
     "imports": imports.run,
 }
 

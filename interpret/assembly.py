@@ -102,12 +102,14 @@ def assemble(
     def shown(tree: Tree) -> Tree:
         return rebuild(
             tree,
-            lambda _, leaf: _array(leaf[:done]) if isinstance(leaf, Tensor) and leaf.ndim else None,
+            lambda _, leaf: (
+                labels.shown(leaf[:done]) if isinstance(leaf, Tensor) and leaf.ndim else None
+            ),
         )
 
     first = parts[0].found[places[0].name]
     starts = {
-        path: _array(b if len(b) == 1 else b[:done])
+        path: labels.shown(b if len(b) == 1 else b[:done])
         for path, b in baselines.items()
         if b is not None
     }
@@ -130,6 +132,7 @@ def assemble(
         axes=axes[""] if list(axes) == [""] else axes,
         units=score.units,
         groups=labels.groups,
+        categories=labels.categories,
         display=None if labels.display is None else labels.display[:done],
         path=of("path"),
         **language.names(batch, score, index, done),
@@ -231,11 +234,3 @@ def joined(parts: list[Part], place: str, name: str, score: Scoring) -> np.ndarr
 
 def _with_target(axes: tuple[str, ...], per_target: bool) -> tuple[str, ...]:
     return (axes[0], "target", *axes[1:]) if per_target else axes
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    """Return a tensor as an array of its own; NumPy has no bfloat16, so that becomes float32."""
-    tensor = tensor.detach().cpu()
-    tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
-    copied: np.ndarray = tensor.numpy().copy()
-    return copied

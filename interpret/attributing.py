@@ -21,7 +21,7 @@ from pellucid.interpret.attribution.registry import Attribution, Method
 from pellucid.interpret.backgrounds import read_background
 from pellucid.interpret.baselines import check_word, make_baseline
 from pellucid.interpret.block import Block
-from pellucid.interpret.doubts import warn_of_doubts, warn_of_far_baseline
+from pellucid.interpret.doubts import correlated, warn_of_doubts, warn_of_far_baseline
 from pellucid.interpret.engine import Engine
 from pellucid.interpret.inputs import Inputs, is_whole
 from pellucid.interpret.labels import Labels
@@ -29,6 +29,7 @@ from pellucid.interpret.language import Language
 from pellucid.interpret.memory import is_out_of_memory
 from pellucid.interpret.models import Model
 from pellucid.interpret.places import Place, last_map, named_places
+from pellucid.interpret.predictors import adapted_tables
 from pellucid.interpret.replicas import replicas
 from pellucid.interpret.results import Cost, Explanation, Provenance
 from pellucid.interpret.targets import Score, Scoring
@@ -105,8 +106,18 @@ def attributed(
     started = time.perf_counter()
     if not is_whole(request.seed) or not 0 <= request.seed < 2**63:
         raise InputError(f"seed={request.seed!r}; give a whole number from 0")
-    compared = any(one.inner.baseline for one in wanted)
     _check_comparison([one.inner for one in wanted], request.baseline, request.background)
+    tables = adapted_tables(
+        model, inputs, [one.inner for one in wanted], request.background, request.baseline
+    )
+    if tables is not None:
+        model, inputs = tables.predict, tables.inputs
+        request = tables.understood(request)
+    of_samples = [one.inner.samples and request.background is not None for one in wanted]
+    of_baseline = [
+        one.inner.baseline and not of for one, of in zip(wanted, of_samples, strict=True)
+    ]
+    compared = any(of_baseline)
     adapted = Model(model)
     asked = named_places(request.at, adapted)
     language = Language(adapted, request.tokenizer, request.target)
@@ -149,7 +160,11 @@ def attributed(
             request.sample_ids,
             request.display,
             request.groups,
+            None if tables is None else tables.table,
         )
+        players = None if all(one.inner.gradients for one in wanted) else labels.players()
+        for each in engines:
+            each.groups = players
         baselines, sentence = (
             make_baseline(
                 request.baseline, batch, request.background, language.vocabularies(engine)
@@ -157,7 +172,7 @@ def attributed(
             if compared
             else ({}, None)
         )
-        if any(one.inner.background for one in wanted):
+        if any(of_samples) or any(one.inner.background for one in wanted):
             for each in engines:
                 each.background = read_background(request.background, batch, each.device)
         if compared and isinstance(request.baseline, str):
@@ -185,7 +200,7 @@ def attributed(
     for i, (one, at) in enumerate(zip(wanted, places, strict=True)):
         mine = [part[i] for part in parts]
         settings: dict[str, Any] = {
-            "baseline": sentence if one.inner.baseline else None,
+            "baseline": sentence if of_baseline[i] else None,
             "output": request.output,
             "target": _spoken(request.target),
             "method": one.why,
@@ -196,13 +211,17 @@ def attributed(
         }
         if score.part is not None:
             settings["scored"] = score.part
+        if of_samples[i]:
+            settings["together"] = correlated(
+                engine.background, labels.features, labels.categories or ()
+            )
         if settled[i] != asked:
             settings["at"] = "auto: the last layer with rows and columns"
         cost = _cost(engines, mine, time.perf_counter() - started, alone=len(wanted) == 1)
         provenance = Provenance(
             model=adapted.name, device=_device_names(engines), seed=int(request.seed)
         )
-        starts = baselines if one.inner.baseline else {}
+        starts = baselines if of_baseline[i] else {}
         explanations.append(
             assemble(
                 one.method, at, mine, engine, starts, score, labels, settings, provenance, cost,
@@ -331,9 +350,18 @@ def _check_comparison(methods: Sequence[Method], baseline: Any, background: Any)
     names = " and ".join(dict.fromkeys(one.name for one in methods))
     does = "compares" if len(methods) == 1 else "compare"
     if given and not any(one.baseline for one in methods):
-        raise InputError(f"{names} {does} with no baseline; leave baseline out")
-    if background is not None and not any(one.baseline or one.background for one in methods):
+        samples = any(one.samples for one in methods)
+        instead = "give one sample as background=x[None]" if samples else "leave baseline out"
+        raise InputError(f"{names} {does} with no baseline; {instead}")
+    if background is not None and not any(
+        one.baseline or one.background or one.samples for one in methods
+    ):
         raise InputError(f"{names} {does} with no baseline, so takes no background; leave it out")
+    if given and background is not None and all(one.samples for one in methods):
+        raise InputError(
+            f"{names} {does} with the samples of a background, or with one baseline; give one of "
+            "the two"
+        )
     for one in methods:
         if one.background and background is None:
             raise InputError(

@@ -42,15 +42,15 @@ class Block(Passes):
             source._look(self.places if shared else (self.place,), gradient=gradient)
         return source._here[self.place.name]
 
-    def values(self, points: Points, into: Sink) -> None:
-        """Evaluate the score at many points, forward only."""
+    def values(self, points: Points, into: Sink, *, together: int = 1) -> None:
+        """Evaluate the score at many points, forward only; `together` as of `gradients`."""
         index = self._known()
         with self._tapped() as taps:
 
             def compute(rows: Tensor, leaves: Leaves) -> tuple[Tensor, None, None]:
                 return wide_tensor(self._scores(leaves, rows, index, taps)), None, None
 
-            self._each(points, compute, into)
+            self._each(points, compute, into, together=together)
 
     def prediction(self) -> Tensor:
         """Return the scores of the rows as they are: (rows, targets)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -18,6 +18,8 @@ from pellucid.interpret.results.trees import leaves
 # Above this share of |prediction - baseline prediction| a residual is worth a warning, where the
 # method has no estimate of its own error.
 _RESIDUAL = 0.01
+# Correlations from this on, of at least so many samples, are said; what is missing has none.
+_TOGETHER, _ENOUGH, _MISSING = 0.8, 10, 1e300
 # An estimated error above this says by itself that the row is not to be believed.
 _CLAIMED = 0.1
 
@@ -39,6 +41,47 @@ def warn_of_far_baseline(
                 "baseline of your own",
                 stacklevel=3,
             )
+
+
+def correlated(
+    background: tuple[Tensor, ...], names: Sequence[str] | None, coded: Container[str] = ()
+) -> str | None:
+    """Name the features of a background that go together; None if there are none, or no table.
+
+    Replacing one of them without the other makes rows that no data has.
+
+    Parameters
+    ----------
+    background
+        Samples of each attributed input.
+    names
+        The features' names, if they have any.
+    coded
+        Features that are no numbers, by name.
+    """
+    if len(background) != 1 or background[0].ndim != 2 or len(background[0]) < _ENOUGH:
+        return None
+    samples = background[0].double().cpu().numpy()
+    called = list(names) if names is not None else [f"feature {i}" for i in range(samples.shape[1])]
+    use = [
+        i
+        for i, name in enumerate(called)
+        if name not in coded
+        and np.abs(samples[:, i]).max() < _MISSING
+        and np.ptp(samples[:, i]) > 0
+    ]
+    if len(use) < 2:
+        return None
+    together = np.triu(np.corrcoef(samples[:, use].T), 1)
+    order = np.argsort(-np.abs(together), axis=None)
+    pairs = [divmod(int(at), len(use)) for at in order if np.abs(together.flat[at]) >= _TOGETHER]
+    if not pairs:
+        return None
+    said = [
+        f"{called[use[i]]} and {called[use[j]]} (r = {together[i, j]:.2f})" for i, j in pairs[:3]
+    ]
+    more = f", and {len(pairs) - 3} more pairs" if len(pairs) > 3 else ""
+    return ", ".join(said) + more
 
 
 def _not_numbers(explanation: Explanation) -> int:

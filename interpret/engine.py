@@ -107,6 +107,8 @@ class Engine:
         self.shapes: dict[str, tuple[tuple[tuple[int, ...], torch.dtype], ...]] = {}
         # Samples of the data for methods that compare with them: one tensor for each input slot.
         self.background: tuple[Tensor, ...] = ()
+        # Which group each value of the attributed inputs belongs to, all inputs one after another.
+        self.groups: Tensor | None = None
         self._embeddings: dict[str, str] = {}
         self._examples: dict[str, Tensor] = {}
         self._chunk: int | None = self.batch_size

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.interpret.attributing import Request, Wanted, attributed
+from pellucid.interpret.predictors import only_predicts
 from pellucid.interpret.results import Explanation
 
 
@@ -45,7 +46,10 @@ def explain(
     ----------
     model
         A `torch.nn.Module`, or a function of tensors that torch can differentiate. It is used in
-        evaluation mode where it is, and left as it was to the bit.
+        evaluation mode where it is, and left as it was to the bit. For methods that need no
+        gradients also a fitted estimator of scikit-learn's kind (XGBoost, LightGBM), or a function
+        of arrays or data frames; their columns may be texts, categories or dates, with missing
+        values where the model takes them.
     inputs
         The samples, first axis first: an array, tensor or data frame; a tuple of positional inputs;
         a dict of inputs by name; nested as the model takes them. Integer inputs are carried along
@@ -53,7 +57,8 @@ def explain(
         their values are the sums over the embedding. With a tokenizer, a list of texts.
     method
         A name that `pellucid.methods` lists, ``"captum:Name"`` for a class of `captum.attr`, or
-        ``"auto"``: integrated gradients at the input, conductance at layers; the result says why.
+        ``"auto"``: integrated gradients at the input, conductance at layers, Shapley values of what
+        torch cannot differentiate; the result says why.
     target
         What to explain: ``"predicted"`` class, ``"all"`` classes, a class index or name, one of
         these for each sample, several for every sample as a list in a list (``[[3, 7]]``), a
@@ -150,7 +155,7 @@ def explain(
     >>> explanation.select("0").values.shape
     (3, 2, 4)
     """
-    name, why = (method, method) if method != "auto" else _automatic(at)
+    name, why = (method, method) if method != "auto" else _automatic(model, inputs, at)
     given = {"tolerance": tolerance, "steps": steps, "budget": budget}
     options = {key: value for key, value in given.items() if value is not None} | method_options
     request = Request(
@@ -176,8 +181,10 @@ def explain(
     return attributed(model, inputs, [Wanted.of(name, options, why)], request)[0]
 
 
-def _automatic(at: Any) -> tuple[str, str]:
+def _automatic(model: Any, inputs: Any, at: Any) -> tuple[str, str]:
     """Return the method that is chosen where none is named, and why."""
+    if only_predicts(model, inputs):
+        return "shapley", "auto: it asks for predictions only, and knows how wrong it is"
     if isinstance(at, str) and at == "input":
         return "integrated_gradients", "auto: complete, and it knows how wrong it is"
     return (

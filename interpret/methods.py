@@ -9,9 +9,11 @@ from typing import Any
 from pellucid.errors import InputError, PellucidError
 from pellucid.interpret.attribution.registry import Method, registered
 from pellucid.interpret.explain import explain
+from pellucid.interpret.results import Explanation
 
 _ROWS = 2  # that each method is tried on
-_TIMED = 32  # that one gradient is timed on
+_TIMED = 32  # that one pass is timed on
+_FEW = 64  # passes for each row that may be timed on as many
 
 
 class Methods(dict[str, Method]):
@@ -94,33 +96,47 @@ def methods(model: Any = None, inputs: Any = None, **arguments: Any) -> Methods:
     if failed is not None and len(refused) == len(known):
         raise failed
     valid = {name: one for name, one in known.items() if name not in refused}
-    each = _seconds_of_a_gradient(model, inputs, valid, arguments)
-    count = len(_samples(inputs))
-    seconds = {name: each * one.typical * count for name, one in valid.items()}
+    each = _seconds_of_a_pass(model, inputs, valid, arguments)
+    count, background = len(_samples(inputs)), arguments.get("background")
+    times = 1 if background is None else len(_samples(background))
+    seconds = {
+        name: each * one.typical * count * (times if _is_compared_with_all(one) else 1)
+        for name, one in valid.items()
+    }
     return Methods(valid, refused, seconds)
 
 
-def _quietly(one: Method, model: Any, inputs: Any, arguments: dict[str, Any]) -> None:
+def _is_compared_with_all(one: Method) -> bool:
+    """Whether each of its passes is one for every sample of a background."""
+    return not one.gradients and (one.samples or one.background)
+
+
+def _quietly(one: Method, model: Any, inputs: Any, arguments: dict[str, Any]) -> Explanation:
     """Explain in the cheapest way, with those of the arguments that the method has a use for."""
     unused = set() if one.baseline else {"baseline"}
-    if not one.baseline and not one.background:
+    if not (one.baseline or one.background or one.samples):
         unused.add("background")
     given = {key: value for key, value in arguments.items() if key not in unused}
+    if "background" in given and _is_compared_with_all(one):
+        given["background"] = _first(given["background"], _ROWS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        explain(model, inputs, method=one.name, progress=False, **{**given, **one.trial})
+        return explain(model, inputs, method=one.name, progress=False, **{**given, **one.trial})
 
 
-def _seconds_of_a_gradient(
+def _seconds_of_a_pass(
     model: Any, inputs: Any, valid: dict[str, Method], arguments: dict[str, Any]
 ) -> float:
-    """Return the seconds that one gradient of one row takes, rows taken together."""
-    name = "saliency" if "saliency" in valid else next(iter(valid))
-    some = _first(inputs, _TIMED)
-    _quietly(valid[name], model, some, arguments)  # what is done for the first time takes longer
+    """Return the seconds that one pass of one row takes, with its gradient where there is one."""
+    plain = (name for name in ("saliency", "feature_ablation") if name in valid)
+    one = valid[next(plain, min(valid, key=lambda name: valid[name].typical))]
+    some = _first(inputs, _TIMED if one.typical <= _FEW else _ROWS)
+    _quietly(one, model, some, arguments)  # what is done for the first time takes longer
     started = time.perf_counter()
-    _quietly(valid[name], model, some, arguments)
-    return (time.perf_counter() - started) / len(_samples(some))
+    found = _quietly(one, model, some, arguments)
+    return (time.perf_counter() - started) / max(
+        1, found.cost.forward if found.cost is not None else 0
+    )
 
 
 def _first(inputs: Any, rows: int) -> Any:

@@ -52,15 +52,12 @@ class Model:
             )
         if not callable(model):
             raise InputTypeError(
-                f"model is a {type(model).__name__}; gradients need a torch.nn.Module, or a "
-                "function of tensors that torch can differentiate"
-                + (
-                    ". pl.importance(model, X, y) works for anything that predicts"
-                    if hasattr(model, "predict")
-                    else ""
-                )
+                f"model is a {type(model).__name__}; give a torch.nn.Module, a function of tensors, "
+                "arrays or data frames, or a fitted estimator with a predict method"
             )
         self.call: Callable[..., Any] = model
+        # A function of tables may well run a network, which sees no tensor of ours.
+        self._of_tables = bool(getattr(model, "takes_tables", False))
         bound = model
         while isinstance(bound, functools.partial):
             bound = bound.func
@@ -111,12 +108,14 @@ class Model:
 
     @property
     def device(self) -> torch.device | None:
-        """Where the parameters are; None for a model without any."""
-        return next((t.device for t in self.tensors), None)
+        """Where the parameters are; None for a model without any, or of tables."""
+        return None if self._of_tables else next((t.device for t in self.tensors), None)
 
     @property
     def dtype(self) -> torch.dtype | None:
-        """The parameters' floating dtype; None for a model without any."""
+        """The parameters' floating dtype; None for a model without any, or of tables."""
+        if self._of_tables:
+            return None
         return next((t.dtype for t in self.tensors if t.is_floating_point()), None)
 
     @property

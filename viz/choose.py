@@ -16,11 +16,13 @@ from pellucid.interpret.results import (
     Run,
     Snapshot,
 )
-from pellucid.viz import words
+from pellucid.viz import features, regions, words
+from pellucid.viz.beeswarm import beeswarm
 from pellucid.viz.compare import comparable, compare
 from pellucid.viz.heatmap import heatmap
 from pellucid.viz.image import image
 from pellucid.viz.importance import importance
+from pellucid.viz.interactions import interactions, is_interactions
 from pellucid.viz.model import weights
 from pellucid.viz.pictures import is_picture
 from pellucid.viz.scatter import scatter
@@ -28,6 +30,8 @@ from pellucid.viz.tabular import bar, waterfall
 from pellucid.viz.token_matrix import is_matrix, token_matrix
 from pellucid.viz.tokens import is_text, tokens
 from pellucid.viz.training import loss_curves
+
+_MANY = 20  # samples of a table from which on a picture shows all of them
 
 
 def figure(result: Any, *, theme: str = "light") -> go.Figure:
@@ -81,11 +85,15 @@ def _explanation(explanation: Explanation, theme: str) -> go.Figure:
     if is_text(explanation):
         return tokens(explanation, theme=theme)
     axes = tuple(explanation.axes or ())
-    if is_picture(axes):
+    if is_picture(axes) or regions.is_regions(explanation):
         return image(explanation, theme=theme)
+    if is_interactions(explanation):
+        return interactions(explanation, theme=theme)
     if explanation.values.ndim == 3 and axes:
         return heatmap(explanation, theme=theme)
     if explanation.values.ndim == 2:
+        if len(explanation) >= _MANY and axes[1:] in {(axis,) for axis in features.PLAYERS}:
+            return beeswarm(explanation, theme=theme)
         known = (explanation.prediction, explanation.baseline_prediction, explanation.residual)
         complete = all(np.isfinite(words.at(part, 0)) for part in known)
         draw = waterfall if complete and np.isfinite(explanation.values[0]).all() else bar

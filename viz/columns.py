@@ -12,7 +12,7 @@ import numpy as np
 
 from pellucid.errors import InputError, InputTypeError
 from pellucid.interpret.results import Comparison, Explanation, Result
-from pellucid.viz import words
+from pellucid.viz import regions, words
 from pellucid.viz.pictures import is_picture
 from pellucid.viz.theme import escape, shorten
 
@@ -31,11 +31,25 @@ class Column:
         Of one input or place, and one target.
     source
         The method and place: what only one method gives is comparable within it.
+    regions
+        How many groups of a picture the values are painted from; 0 where each is its own.
+    note
+        How such a picture is to be read.
     """
 
     name: str
     explanation: Explanation
     source: str
+    regions: int = 0
+    note: str = ""
+
+    @classmethod
+    def of(cls, name: str, explanation: Explanation, source: str) -> Column:
+        """Return a column of one explanation; groups of a picture are painted over it."""
+        if not regions.is_regions(explanation):
+            return cls(name, explanation, source)
+        count, note = explanation.values.shape[1], regions.note(explanation)
+        return cls(name, regions.painted(explanation), source, count, note)
 
     @property
     def kind(self) -> tuple[Any, ...]:
@@ -48,8 +62,10 @@ class Column:
         found = self.explanation
         of = "" if words.complete(found) else self.source
         axes = tuple(found.axes or ())
-        cells = ()
-        if is_picture(axes):
+        cells: tuple[int, ...] = ()
+        if self.regions:
+            cells = (self.regions,)
+        elif is_picture(axes):
             cells = tuple(found.values.shape[axes.index(axis)] for axis in ("row", "column"))
         return found.units, words.magnitude(found), of, cells
 
@@ -100,12 +116,12 @@ def _split(name: str, explanation: Explanation, function: str) -> Iterator[Colum
         at = " at ".join(filter(None, [name, place]))
         if not one.targeted:
             one = words.single(one, function)
-            yield Column(at or words.method_name(one), one, at)
+            yield Column.of(at or words.method_name(one), one, at)
             continue
         for k in range(one.prediction.shape[1] if one.prediction is not None else 0):
             chosen = one_target(words.one_input(one, function), k)
             of = words.target(chosen, 0) if len(chosen) and _same(chosen) else f"target {k}"
-            yield Column(": ".join(filter(None, [at, of])), words.single(chosen, function), at)
+            yield Column.of(": ".join(filter(None, [at, of])), words.single(chosen, function), at)
 
 
 def _same(explanation: Explanation) -> bool:

@@ -104,6 +104,7 @@ def grid(
                 columns.scale_note(found, numbers, normalize),
                 "errors not known" if not trusted else None,
                 f"attributions of the channels are summed (up to {summed})" if summed > 1 else None,
+                *dict.fromkeys(one.note for one in found if one.note),
                 _clip_note(drawn),
                 f"{broken} values are not finite (plain grey)" if broken else None,
                 input_note,
@@ -180,7 +181,9 @@ def _panels(
     limits = {}
     for group in set(numbers):
         values = [maps.ravel() for (maps, _), k in zip(cells, numbers, strict=True) if k == group]
-        limits[group] = pictures.limit(np.concatenate(values), clip)
+        # One region may be larger than all that a percentile of the pixels would leave out.
+        whole = any(one.regions for one, k in zip(found, numbers, strict=True) if k == group)
+        limits[group] = pictures.limit(np.concatenate(values), None if whole else clip)
     return [
         _Panel(
             column=one,

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from pellucid.interpret.results import Result
-from pellucid.viz import bars, columns, words
+from pellucid.viz import bars, columns, features, words
 from pellucid.viz.columns import Column
 from pellucid.viz.theme import Frame, Theme, compact, escape, number, sentences, shorten
 
@@ -23,7 +23,9 @@ def alike(found: list[Column]) -> bool:
     """Whether all columns are of rows of the same features."""
     shapes = {one.explanation.values.shape for one in found}
     named = {one.explanation.feature_names for one in found} - {None}
-    return len(shapes) == 1 and len(named) <= 1 and len(next(iter(shapes))) == 2
+    groups = {features.groups(one.explanation) for one in found}
+    alike = len(shapes) == 1 and len(named) <= 1 and len(groups) == 1
+    return alike and len(next(iter(shapes))) == 2
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,6 @@ class _Table:
         """Return the bars of one column."""
         column, explanation = self.found[k], self.found[k].explanation
         head = f"{words.hover(explanation, 0)}<br>{escape(shorten(column.name, 80))}"
-        errors = {}
-        if np.isfinite(self.errors[k]).any():
-            errors["error_x"] = {
-                "array": self.errors[k],
-                "color": look.ink,
-                "thickness": 1.2,
-                "width": 3,
-            }
         return go.Bar(
             x=compact(np.where(np.isfinite(self.values[k]), self.values[k], 0.0)),
             y=np.arange(len(self.labels)),
@@ -69,7 +63,7 @@ class _Table:
                 )
             ],
             hovertemplate="%{hovertext}<extra></extra>",
-            **errors,
+            **bars.whiskers(self.errors[k], look),
             **style,
         )
 
@@ -137,7 +131,8 @@ def _table(found: list[Column], numbers: list[int]) -> tuple[_Table, int]:
     errors = np.full(values.shape, np.nan)
     for k, one in enumerate(found):
         if one.explanation.standard_error is not None:
-            errors[k] = one.explanation.standard_error[0]
+            found_errors = np.asarray(one.explanation.standard_error[0], dtype=np.float64)
+            errors[k] = np.where(found_errors > 0, found_errors, np.nan)
     sizes = np.nan_to_num(np.abs(values), nan=0.0, posinf=0.0)
     ends = np.array([_end(sizes, numbers, k) for k in range(len(found))])
     order = np.argsort(-(sizes / ends[:, None]).max(axis=0), kind="stable")
@@ -145,8 +140,8 @@ def _table(found: list[Column], numbers: list[int]) -> tuple[_Table, int]:
     if len(rest) == 1:  # a bar that stands for "1 other feature" may as well be that feature
         kept, rest = order, rest[:0]
     first = found[0].explanation
-    labels = [words.valued_feature(first, 0, i) for i in kept]
-    names = [words.feature(first, i) for i in kept]
+    labels = [features.valued(first, 0, i) for i in kept]
+    names = [features.name(first, i) for i in kept]
     shown, whiskers = values[:, kept], errors[:, kept]
     if rest.size:
         said = f"{rest.size} other features"

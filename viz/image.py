@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from pellucid.interpret.results import Explanation
-from pellucid.viz import panels, pictures, words
+from pellucid.viz import panels, pictures, regions, words
 from pellucid.viz.theme import (
     Frame,
     Theme,
@@ -36,19 +36,19 @@ def image(
 
     All panels share one colour range, centred on zero; magnitudes and what a class activation map
     keeps begin at zero. The attributions of an input's channels are summed, and a layer's map keeps
-    the size of its cells.
+    the size of its cells. Of groups, such as segments, each is painted with its whole value.
 
     Parameters
     ----------
     explanation
-        Of pictures: its axes are sample, (channel,) row and column.
+        Of pictures: its axes are sample, (channel,) row and column, or sample and group.
     samples
         How many samples to draw at most; 6 by default. Choose others with ``explanation[[3, 5]]``.
     overlay
         Whether to draw the third panel, the attribution over the greyed input.
     clip
         The percentile of the magnitudes at which the colours end; None for the largest. What is
-        clipped is said in the figure.
+        clipped is said in the figure. Groups are never clipped.
     theme
         ``"light"`` or ``"dark"``.
     title
@@ -72,9 +72,12 @@ def image(
     explanation = words.single(explanation, "image")
     most = positive_whole(_MOST if samples is None else samples, "samples", "how many to draw")
     shown = min(most, len(explanation))
+    region_note, unclear = regions.note(explanation), regions.unclear(explanation, shown)
+    explanation = regions.painted(explanation)
     maps, channels = pictures.maps(explanation, shown)
     inputs, input_note = pictures.shown_inputs(explanation, shown)
-    limit = pictures.limit(maps, clip)
+    # One region may be larger than all that a percentile of the pixels would leave out.
+    limit = pictures.limit(maps, None if region_note else clip)
     magnitude = words.magnitude(explanation)
     names = ["attribution"]
     if inputs is not None:
@@ -93,6 +96,8 @@ def image(
                 words.method(explanation),
                 f"attributions of the {channels} channels are summed" if channels > 1 else None,
                 f"the map has {rows} x {columns} cells" if (rows, columns) != size else None,
+                region_note,
+                unclear,
                 limit.note(magnitude),
                 f"{broken} values are not finite (plain grey)" if broken else None,
                 input_note,

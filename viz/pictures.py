@@ -127,7 +127,12 @@ def _input_channels(explanation: Explanation) -> int | None:
     if "channel" in axes:
         return 3 if axes[-1] == "channel" else 1
     # A map has no channels to go by.
-    return 3 if inputs.shape[3] in _CHANNELS and inputs.shape[1] not in _CHANNELS else 1
+    return channels(inputs.shape)
+
+
+def channels(shape: tuple[int, ...]) -> int:
+    """Return which axis of pictures of that shape, with four axes, is that of the channels."""
+    return 3 if shape[3] in _CHANNELS and shape[1] not in _CHANNELS else 1
 
 
 def _channel_axis(display: np.ndarray) -> int | None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from pellucid.errors import InputError
 from pellucid.interpret.results import Explanation
-from pellucid.viz import bars, words
+from pellucid.viz import bars, features, words
 from pellucid.viz.theme import (
     Frame,
     Theme,
@@ -39,8 +38,8 @@ class _Row:
         """Label, full name, value and standard error of each bar."""
         found = [
             (
-                words.valued_feature(self.explanation, self.sample, i),
-                words.feature(self.explanation, i),
+                features.valued(self.explanation, self.sample, i),
+                features.name(self.explanation, i),
                 float(self.values[i]),
                 float("nan") if self.errors is None else float(self.errors[i]),
             )
@@ -48,9 +47,21 @@ class _Row:
         ]
         if self.rest.size:
             # The errors of one sampled row depend on each other: that of their sum is not known.
-            said = f"{self.rest.size} other feature{'s' if self.rest.size > 1 else ''}"
+            said = features.other(self.rest.size)
             found.append((said, said, float(self.values[self.rest].sum()), float("nan")))
         return found
+
+    @property
+    def tied(self) -> np.ndarray:
+        """For each two neighbours of those that are kept, whether their order may be chance."""
+        errors = None if self.errors is None else self.errors[self.kept]
+        return features.ties(np.abs(self.values[self.kept]), errors)
+
+    @property
+    def whiskers(self) -> np.ndarray:
+        """The standard error of each step; NaN where it is not known, or there is none."""
+        found = np.array([error for _, _, _, error in self.steps])
+        return np.where(found > 0, found, np.nan)
 
     def colors(self, look: Theme) -> list[str]:
         """Return the color of each step."""
@@ -59,36 +70,29 @@ class _Row:
             found[-1] = look.neutral
         return found
 
-    def hover(self, feature: str, value: float) -> str:
+    def hover(self, feature: str, value: float, error: float = float("nan")) -> str:
         """Return the text shown over a bar, escaped."""
         return (
             f"{words.hover(self.explanation, self.sample)}<br>"
-            f"{escape(shorten(feature, 200))}<br>{escape(bars.signed(value))}"
+            f"{escape(shorten(feature, 200))}<br>{escape(bars.signed(value, error))}"
         )
 
 
 def _row(explanation: Explanation, function: str, sample: int, top: int) -> _Row:
     """Choose a sample and its largest features, or say why that cannot be."""
     positive_whole(top, "top", "how many features to draw")
-    if np.ndim(explanation.values) != 2:
-        raise InputError(
-            f"viz.{function} draws values of shape (samples, features), but these have shape "
-            f"{explanation.values.shape}; viz.image draws pictures, and explanation.group_sums "
-            "adds values up within named groups"
-        )
+    explanation = features.table(explanation, function)
     sample = words.position(explanation, sample)
     values = np.asarray(explanation.values[sample], dtype=np.float64)
     errors = explanation.standard_error
-    order = np.argsort(-np.nan_to_num(np.abs(values), nan=np.inf), kind="stable")
-    # A bar that stands for "1 other feature" may as well be that feature.
-    kept = top if len(order) > top + 1 else len(order)
+    kept, rest = features.ranked(np.abs(values), top)
     return _Row(
         explanation=explanation,
         sample=sample,
         values=values,
         errors=None if errors is None else np.asarray(errors[sample], dtype=np.float64),
-        kept=order[:kept],
-        rest=order[kept:],
+        kept=kept,
+        rest=rest,
     )
 
 
@@ -132,18 +136,9 @@ def bar(
         If it is not an Explanation.
     """
     look = theme_of(theme)
-    explanation = words.single(explanation, "bar")
     row = _row(explanation, "bar", sample, top)
+    explanation = row.explanation
     values = np.array([value for _, _, value, _ in row.steps])
-    errors = np.array([error for _, _, _, error in row.steps])
-    trace: dict[str, Any] = {}
-    if np.isfinite(errors).any():
-        trace["error_x"] = {
-            "array": np.nan_to_num(errors),
-            "color": look.ink,
-            "thickness": 1.2,
-            "width": 4,
-        }
     figure = go.Figure(
         go.Bar(
             x=np.where(np.isfinite(values), values, 0.0),
@@ -151,9 +146,9 @@ def bar(
             orientation="h",
             marker_color=row.colors(look),
             customdata=[[words.sample_id(explanation, row.sample)]] * len(values),
-            hovertext=[row.hover(name, value) for _, name, value, _ in row.steps],
+            hovertext=[row.hover(name, value, error) for _, name, value, error in row.steps],
             hovertemplate="%{hovertext}<extra></extra>",
-            **trace,
+            **bars.whiskers(row.whiskers, look),
         )
     )
     notes = [bars.signed(value, error) for _, _, value, error in row.steps]
@@ -205,13 +200,9 @@ def waterfall(
         If it is not an Explanation.
     """
     look = theme_of(theme)
-    explanation = words.single(explanation, "waterfall")
-    if explanation.prediction is None or explanation.baseline_prediction is None:
-        raise InputError(
-            f"the values of {words.method_name(explanation)} do not add up from a baseline's "
-            "prediction to the sample's, so there is no waterfall; draw them with viz.bar, or "
-            "explain with a complete method such as integrated gradients"
-        )
+    explanation = features.complete(explanation, "waterfall", "draw them with viz.bar")
+    assert explanation.baseline_prediction is not None
+    assert explanation.prediction is not None
     row = _row(explanation, "waterfall", sample, top)
     start = words.at(explanation.baseline_prediction, row.sample)
     end = float(explanation.prediction[row.sample])
@@ -241,8 +232,9 @@ def waterfall(
                 "pattern": {"shape": [""] * (len(sizes) - 1) + ["/"]},
             },
             customdata=[identity] * len(sizes),
-            hovertext=[row.hover(name, value) for _, name, value, _ in steps],
+            hovertext=[row.hover(name, value, error) for _, name, value, error in steps],
             hovertemplate="%{hovertext}<extra></extra>",
+            **bars.whiskers(np.append(row.whiskers, np.nan), look),
         )
     )
     gap = np.full(len(levels), np.nan)
@@ -254,7 +246,7 @@ def waterfall(
         line={"color": look.quiet, "width": 1, "dash": "dot"},
         hoverinfo="skip",
     )
-    ends = ["prediction at the baseline", "prediction"]
+    ends = [words.start(explanation), "prediction"]
     figure.add_scatter(
         x=np.array([start, end]),
         y=np.array([0, len(sizes) + 1]),
@@ -300,7 +292,11 @@ def _finish(
         if explanation.residual is not None:
             residual = f"completeness residual {number(words.at(explanation.residual, sample))}"
     bars.set_rows(figure, labels, notes, look)
-    figure.update_xaxes(title_text=escape(shorten(label, 90)))
+    # A waterfall begins with the baseline's prediction.
+    bars.set_ties(figure, row.tied, look, first=int(len(labels) > len(row.steps)))
+    sides = bars.sides(labels, notes)
+    said, axis = bars.axis_title(label, sides, width)
+    figure.update_xaxes(title_text=said)
     outcome = words.outcome(explanation, sample)
     heading = words.heading(explanation, sample)
     count = len(explanation)
@@ -311,12 +307,13 @@ def _finish(
                 words.method(explanation),
                 words.trust(explanation, sample),
                 residual,
-                "whiskers: ± one standard error" if row.errors is not None else None,
+                "whiskers: ± one standard error" if np.isfinite(row.whiskers).any() else None,
+                bars.tie_note(row.tied),
                 f"one of {count} samples" if count > 1 else None,
             ]
         ),
-        **bars.sides(labels, notes),
-        axis=52,
+        **sides,
+        axis=axis,
         width=width,
         height=height,
     )

@@ -112,8 +112,21 @@ def outcome(explanation: Explanation, sample: int) -> str:
         return ""
     said = f"{explanation.units} {number(explanation.prediction[sample])}"
     if explanation.baseline_prediction is not None:
-        said += f", at the baseline {number(at(explanation.baseline_prediction, sample))}"
+        start = number(at(explanation.baseline_prediction, sample))
+        said += f", {'mean over the background' if averaged(explanation) else 'at the baseline'} "
+        said += start
     return said
+
+
+def averaged(explanation: Explanation) -> bool:
+    """Whether the baseline's prediction is the mean over a background, each sample in turn."""
+    return str(explanation.settings.get("baseline")).startswith("each of ")
+
+
+def start(explanation: Explanation) -> str:
+    """Return what the baseline's prediction is called."""
+    averages = averaged(explanation)
+    return "mean over the background" if averages else "prediction at the baseline"
 
 
 def trust(explanation: Explanation, sample: int) -> str:
@@ -191,23 +204,6 @@ def methods(explanations: Sequence[Explanation]) -> str:
     """Return what `method` says of each, those that say the same once."""
     said = list(dict.fromkeys(method(one).removeprefix("Method: ") for one in explanations))
     return f"Method{'s' if len(said) > 1 else ''}: {'; '.join(said)}"
-
-
-def feature(explanation: Explanation, position: int) -> str:
-    """Return a feature's full name."""
-    if explanation.feature_names is not None:
-        return explanation.feature_names[position]
-    axes = tuple(explanation.axes or ("sample", "feature"))
-    return f"{axes[1]} {position}"
-
-
-def valued_feature(explanation: Explanation, sample: int, position: int) -> str:
-    """Return a feature's short name and its value in the input."""
-    name = shorten(feature(explanation, position))
-    for shown in (explanation.display, explanation.inputs):
-        if isinstance(shown, np.ndarray) and shown.shape[1:] == explanation.values.shape[1:]:
-            return f"{name} = {number(shown[min(sample, len(shown) - 1), position])}"
-    return name
 
 
 def heading(explanation: Explanation, sample: int) -> str:

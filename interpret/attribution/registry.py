@@ -27,6 +27,12 @@ _FAMILIES = (
     "cam",
     "regions",
     "attention",
+    "shapley",
+    "perturbation",
+    "lime",
+    "rise",
+    "interactions",
+    "trees",
 )
 T = TypeVar("T")
 
@@ -83,6 +89,13 @@ class Method:
         Whether it compares with a baseline.
     background
         Whether it needs samples of the data.
+    samples
+        Whether it compares with every sample of a background where there is one, and with one
+        baseline where there is none.
+    gradients
+        Whether it needs a model that torch can differentiate; others take anything that predicts.
+    margin
+        Whether it explains a boosted classifier's margin, which its trees add up to.
     complete
         Whether its values add up to the prediction less the baseline's.
     cost
@@ -125,6 +138,9 @@ class Method:
     kept: Callable[[dict[str, Any]], int]
     several_targets: bool
     background: bool = False
+    samples: bool = False
+    gradients: bool = True
+    margin: bool = False
     joint: bool = False
     where: str = "any"
     wraps: bool = False
@@ -164,6 +180,9 @@ def method(
     kept: Callable[[dict[str, Any]], int] = lambda _: 0,
     several_targets: bool = True,
     background: bool = False,
+    samples: bool = False,
+    gradients: bool = True,
+    margin: bool = False,
     joint: bool = False,
     where: str = "any",
     wraps: bool = False,
@@ -187,6 +206,9 @@ def method(
             kept=kept,
             several_targets=several_targets,
             background=background,
+            samples=samples,
+            gradients=gradients,
+            margin=margin,
             joint=joint,
             where=where,
             wraps=wraps,

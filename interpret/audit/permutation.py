@@ -17,6 +17,7 @@ from pellucid.interpret.inputs import is_whole, read_inputs
 from pellucid.interpret.models import Model
 from pellucid.interpret.outputs import describe
 from pellucid.interpret.points import Kept, Leaves, Rows
+from pellucid.interpret.predictors import adapt, classes_of, is_estimator, only_predicts, votes_of
 from pellucid.interpret.results import Importance, Provenance
 from pellucid.interpret.targets import Scoring
 
@@ -44,12 +45,13 @@ def importance(
     Parameters
     ----------
     model
-        A `torch.nn.Module` or a function of tensors that returns one output, a logit or probability
-        for each class, or one logit of the second class; or a fitted scikit-learn estimator, or
-        anything else with ``predict_proba`` or ``predict``.
+        A `torch.nn.Module` or a function of tensors, arrays or data frames that returns one output,
+        a logit or probability for each class, or one logit of the second class; or a fitted
+        scikit-learn estimator, or anything else with ``predict_proba`` or ``predict``.
     X
-        The features, shape (samples, features): an array, tensor or data frame of numbers. Rows
-        that the model was not trained on.
+        The features, shape (samples, features): an array, tensor or data frame, with texts,
+        categories and missing values where the model takes them. Rows that the model was not
+        trained on.
     y
         The truth: class indices (an estimator's own class labels), or numbers.
     metric
@@ -80,15 +82,25 @@ def importance(
         raise InputError(f"repeats={repeats!r}; a standard error needs at least 2")
     if metric not in ("auto", *_METRICS):
         raise InputError(f"metric={metric!r} is not known; use 'auto', {', '.join(_METRICS)}")
-    function, classes = _predictor(model, X)
-    if metric == "log_loss" and classes is not None and not hasattr(model, "predict_proba"):
-        raise InputError(
-            f"metric='log_loss' needs probabilities, and {type(model).__name__} has no "
-            "predict_proba; use metric='accuracy'"
-        )
-    if metric == "auto" and function is not model and classes is None:
+    estimator = is_estimator(model)
+    # What an estimator that knows no probabilities predicts is what it is judged by.
+    classes = classes_of(model) if estimator else None
+    votes = None
+    if classes is not None and not hasattr(model, "predict_proba"):
+        votes = votes_of(model)
+        if metric == "log_loss":
+            raise InputError(
+                f"metric='log_loss' needs probabilities, and {type(model).__name__} has no "
+                "predict_proba; use metric='accuracy'"
+            )
+    if metric == "auto" and estimator and classes is None:
         metric = "r2"  # an estimator that predicts, and knows no classes, predicts numbers
-    adapted = Model(function)
+    of_frame = None
+    if only_predicts(model, X):
+        tables = adapt(model, X, scores=votes)
+        of_frame = None if tables.table is None else tables.table.names
+        model, X = tables.predict, tables.inputs  # noqa: N806 - the same, as tensors
+    adapted = Model(model)
     batch = read_inputs(X, attribute=None, dtype=adapted.dtype, differentiable=False)
     found = list(batch.tensors().values())
     if len(found) != 1 or found[0].ndim != 2:
@@ -97,7 +109,7 @@ def importance(
             + ", ".join(str(tuple(leaf.shape)) for leaf in found)
         )
     table = found[0]
-    names = _feature_names(feature_names, batch.feature_names, table.shape[1])
+    names = _feature_names(feature_names, of_frame or batch.feature_names, table.shape[1])
     truth = _truth(y, len(table), classes)
     if len(table) < 2:
         raise InputError(
@@ -149,11 +161,7 @@ def importance(
         reference=float(before),
         samples=len(table),
         settings={"metric": used, "repeats": repeats},
-        provenance=Provenance(
-            model=type(model).__name__ if hasattr(model, "predict") else adapted.name,
-            device=str(engine.device),
-            seed=seed,
-        ),
+        provenance=Provenance(model=adapted.name, device=str(engine.device), seed=seed),
     )
 
 
@@ -267,37 +275,6 @@ def _choose_loss(engine: Engine, output: Any, truth: Tensor, metric: str) -> _Lo
     if metric == "log_loss":
         return _Loss(metric, truth, lambda out, true: -log(out).gather(1, true))
     return _Loss("accuracy", truth, lambda out, true: (log(out).argmax(1, True) == true).double())
-
-
-def _predictor(model: Any, X: Any) -> tuple[Callable[..., Any], np.ndarray | None]:  # noqa: N803
-    """Return a function of a tensor, and the estimator's class labels if it has any."""
-    if isinstance(model, torch.nn.Module) or not hasattr(model, "predict"):
-        return model, None
-    columns = getattr(X, "columns", None)
-    classes = getattr(model, "classes_", None)
-
-    def features(rows: Tensor) -> Any:
-        array = rows.detach().cpu().numpy()
-        if columns is None:
-            return array
-        import pandas as pd
-
-        # An estimator that was fitted on named columns wants to see them again.
-        return pd.DataFrame(array, columns=columns)
-
-    def predict(rows: Tensor) -> Tensor:
-        if hasattr(model, "predict_proba"):
-            return _like(rows, model.predict_proba(features(rows)))
-        found = np.asarray(model.predict(features(rows)))
-        if classes is not None:
-            return _like(rows, found[:, None] == np.asarray(classes)[None])
-        return _like(rows, found)
-
-    return predict, None if classes is None else np.asarray(classes)
-
-
-def _like(rows: Tensor, found: Any) -> Tensor:
-    return torch.as_tensor(np.asarray(found, dtype=float), device=rows.device)
 
 
 def _truth(y: Any, samples: int, classes: np.ndarray | None) -> Tensor:

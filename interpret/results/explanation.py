@@ -99,7 +99,11 @@ class Explanation(Result):
     units
         Units of the score: ``"logit"``, ``"probability"``, ``"output"``.
     groups
-        Named groups of features: for each name the boolean mask over one sample's values.
+        Named groups of features: for each name the boolean mask over one sample's values. Where
+        `values` have an axis of groups, it is these, in this order, and masks are over the inputs.
+    categories
+        For columns that are not of numbers, by their names (or positions): what the codes in
+        `inputs` and `baseline` stand for.
     display
         What to show in place of the inputs (the picture before normalisation).
     tokens
@@ -136,6 +140,7 @@ class Explanation(Result):
     axes: Tree = None
     units: str = "output"
     groups: dict[str, np.ndarray] | None = None
+    categories: dict[str, tuple[str, ...]] | None = None
     display: np.ndarray | None = None
     tokens: np.ndarray | None = None
     words: np.ndarray | None = None
@@ -314,8 +319,9 @@ class Explanation(Result):
         -------
         pandas.DataFrame
             Columns ``sample_id``, ``input`` (with several inputs), one for each further axis, then
-            ``value``, and ``input_value`` where the inputs are known; ``text`` beside ``token`` and
-            ``target_text`` beside ``target`` where they have texts.
+            ``value``, and ``input_value`` where the inputs are known and of the values' shape, as
+            its text where it is of a category; ``text`` beside ``token`` and ``target_text`` beside
+            ``target`` where they have texts.
         """
         import pandas as pd
 
@@ -340,7 +346,11 @@ class Explanation(Result):
                 columns["text"] = self.tokens[grid[0], grid[axes.index("token")]]
             if self.target_names is not None and "target" in axes:
                 columns["target_text"] = self.target_names[grid[0], grid[axes.index("target")]]
-            if isinstance(shown, np.ndarray) and shown.size:
+            own = tuple(n for n, axis in zip(array.shape, axes, strict=True) if axis != "target")
+            # Beside a group, or two features, stands no one value.
+            alike = "group" not in axes and getattr(shown, "shape", ())[1:] == own[1:]
+            if isinstance(shown, np.ndarray) and shown.size and alike:
+                shown = self._with_texts(shown)
                 if self.targeted:
                     shown = shown[:, None]
                 columns["input_value"] = np.broadcast_to(shown, array.shape).ravel()
@@ -445,11 +455,14 @@ class Explanation(Result):
         values = self._leaf("values")
         if self.targeted:
             raise InputError("group sums are for one target; slice the target axis first")
-        masks = (
-            self.groups
-            if groups is None
-            else resolve_groups(groups, values.shape[1:], self.feature_names)
-        )
+        axes = self._only_axes
+        if axes[-1:] == ("with",):  # what a feature does with the others is half of it its own
+            values, axes = values.sum(axis=-1), axes[:-1]
+        known, names = self.groups, self.feature_names
+        if axes[1:] == ("group",) and self.groups is not None:
+            names = tuple(self.groups)
+            known = {name: np.arange(len(names)) == i for i, name in enumerate(names)}
+        masks = known if groups is None else resolve_groups(groups, values.shape[1:], names)
         if masks is None:
             raise InputError("no groups are known; give groups={'name': [features], ...}")
         sums = {name: values[:, mask].sum(axis=1) for name, mask in masks.items()}
@@ -467,13 +480,91 @@ class Explanation(Result):
     def _named(self, axis: str) -> bool:
         if axis == "target":
             return self.target is not None and self.target.ndim == 1
+        if axis == "with":
+            return self._named(self._only_axes[-2])
+        if axis == "group":
+            return self.groups is not None
         return axis == "feature" and self.feature_names is not None
 
     def _axis_labels(self, axis: str) -> np.ndarray:
+        if axis == "with":
+            return self._axis_labels(self._only_axes[-2])
+        if axis == "group":
+            return np.array(list(self.groups or ()), dtype=object)
         if axis == "feature":
             return np.array(self.feature_names, dtype=object)
         assert self.target is not None
         return np.array([self.target_name(i) for i in range(len(self.target))], dtype=object)
+
+    def _with_texts(self, inputs: np.ndarray) -> np.ndarray:
+        """Return inputs with the texts of categories in place of their codes."""
+        if not self.categories or inputs.ndim != 2:
+            return inputs
+        names = self.feature_names or tuple(map(str, range(inputs.shape[1])))
+        told = inputs.astype(object)
+        for i, name in enumerate(names):
+            for code, text in enumerate(self.categories.get(name, ())):
+                told[inputs[:, i] == code, i] = text
+        return told
+
+    # -- shap --------------------------------------------------------------------------------
+
+    def to_shap(self) -> Any:
+        """Return this as a `shap.Explanation`, for the plots of the shap package.
+
+        Its sample axis is the first, several targets are its outputs (last), and the channels of a
+        picture come behind rows and columns. Its base values are the baseline predictions; codes of
+        categories are texts in its display data, and standard errors its `error_std`.
+
+        Returns
+        -------
+        shap.Explanation
+            Without data where the values are of groups, or of a layer.
+
+        Raises
+        ------
+        InputError
+            If there are several inputs or places; choose one with `select`.
+        MissingDependencyError
+            If shap is not installed.
+        """
+        from pellucid.interpret.results.shap_values import to_shap
+
+        return to_shap(self)
+
+    @classmethod
+    def from_shap(
+        cls,
+        explanation: Any,
+        *,
+        prediction: Any = None,
+        class_names: Sequence[str] | None = None,
+        units: str = "output",
+    ) -> Explanation:
+        """Return what one of shap's explainers found, to be drawn, compared and saved as ours.
+
+        Parameters
+        ----------
+        explanation
+            A `shap.Explanation` of a table, of texts or pictures, or of one sample of it.
+        prediction
+            What the model puts out for these samples: (samples,) or (samples, outputs). With it the
+            residual says how far shap's values miss it; without, it is what they add up to.
+        class_names
+            Names of the outputs, where shap has none.
+        units
+            Of the prediction.
+
+        Raises
+        ------
+        InputTypeError
+            If it is no `shap.Explanation`.
+        InputError
+            If it holds interactions or texts of several lengths, or another argument does not fit.
+        """
+        from pellucid.interpret.results.shap_values import from_shap
+
+        return from_shap(explanation, prediction=prediction, class_names=class_names, units=units)
 
     # -- words -------------------------------------------------------------------------------
 
@@ -500,6 +591,9 @@ class Explanation(Result):
                 shorten(f"  carried along, not attributed: {self.settings['carried']}", 100)
             )
         lines += self._trust_lines()
+        if self.settings.get("together"):
+            lines.append(shorten(f"  go together: {self.settings['together']}", 100))
+            lines.append("    what they tell, not what is used of them: conditional_shapley")
         if self.cost is not None:
             lines.append(
                 f"  cost: {self.cost.forward:,} forward, {self.cost.backward:,} backward, "
@@ -605,7 +699,7 @@ def resolve_groups(
         If a feature is unknown, or a mask does not have the shape of one sample.
     """
     if not isinstance(groups, Mapping):
-        labels = np.asarray(groups)
+        labels = _for_all_channels(np.asarray(groups), shape)
         if labels.shape != shape or labels.dtype.kind not in "iu":
             raise InputError(
                 f"groups as an array are integers of one sample's shape {shape}; "
@@ -618,6 +712,7 @@ def resolve_groups(
         chosen = np.asarray(members)
         mask = np.zeros(size, dtype=bool)
         if chosen.dtype == bool:
+            chosen = _for_all_channels(chosen, shape)
             if chosen.shape != shape:
                 raise InputError(
                     f"group {name!r} is a mask of shape {chosen.shape}; one sample has {shape}"
@@ -628,6 +723,15 @@ def resolve_groups(
                 mask[_feature_position(member, name, size, feature_names)] = True
         masks[str(name)] = mask.reshape(shape)
     return masks
+
+
+def _for_all_channels(given: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return what is given for the rows and columns of a picture, for each of its channels."""
+    if len(shape) == 3 and given.shape == shape[1:]:
+        return np.broadcast_to(given, shape)
+    if len(shape) == 3 and given.shape == shape[:2]:
+        return np.broadcast_to(given[..., None], shape)
+    return given
 
 
 def _feature_position(member: Any, group: str, size: int, names: Sequence[str] | None) -> int:

@@ -2,13 +2,18 @@
 
 import numpy as np
 import pandas as pd
+import polars as pol  # noqa: ICN001
 import pytest
 import torch
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.inspection import permutation_importance
-from sklearn.linear_model import LinearRegression, RidgeClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.metrics import log_loss
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 import pellucid as pl
 from pellucid.errors import ModelError, PellucidError
@@ -183,3 +188,106 @@ def test_a_model_that_is_nan_on_some_rows_is_no_wrong_answer():
     x = np.random.default_rng(8).normal(size=(200, 2))
     with pytest.raises(ModelError, match="NaN"):
         pl.importance(sometimes, x, (x[:, 1] > x[:, 0]).astype(int))
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def homes(n, seed=0):
+    """Rows with texts, categories and missing values, and what they are to be told from."""
+    draw = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "size": np.where(draw.random(n) < 0.2, np.nan, draw.normal(100, 30, n)),
+            "city": draw.choice(["Oslo", "Rome", None], n),
+            "kind": pd.Categorical(draw.choice(["flat", "house"], n), ["house", "flat"]),
+            "floors": pd.array(np.where(draw.random(n) < 0.2, None, draw.integers(1, 4, n)), "Int64"),
+            "noise": draw.normal(size=n),
+        }
+    )  # fmt: skip
+    dear = (frame["city"] == "Rome") | (frame["size"].fillna(0) > 120)
+    return frame, np.where(dear, "dear", "cheap")
+
+
+def encoded():
+    columns = make_column_transformer(
+        (OneHotEncoder(), ["city", "kind"]),
+        (SimpleImputer(), ["floors"]),
+        remainder="passthrough",
+        sparse_threshold=0,
+    )
+    return make_pipeline(columns, HistGradientBoostingClassifier(max_iter=10))
+
+
+def test_texts_categories_and_missing_values_by_brute_force():
+    frame, kind = homes(80)
+    model = encoded().fit(*homes(300, 1))
+    found = pl.importance(model, frame, kind, repeats=3, seed=5)
+    assert found.feature_names == tuple(frame.columns)
+    assert found.reference == model.score(frame, kind)
+    draw = torch.Generator().manual_seed(5)
+    for repeat in range(3):
+        order = torch.randperm(80, generator=draw).numpy()
+        for i, name in enumerate(frame.columns):
+            shuffled = frame.copy()
+            shuffled[name] = frame[name].to_numpy(dtype=object)[order]
+            shuffled = shuffled.astype(frame.dtypes)
+            lost = model.score(frame, kind) - model.score(shuffled, kind)
+            assert found.repeats[i, repeat] == pytest.approx(lost, abs=1e-12)
+    assert {found.feature_names[i] for i in found.order()[:2]} == {"size", "city"}
+    loss = pl.importance(model, frame, kind, metric="log_loss", repeats=2)
+    assert loss.reference == pytest.approx(log_loss(kind, model.predict_proba(frame)), rel=1e-6)
+
+
+def test_an_index_and_numbered_columns_make_no_difference():
+    frame, kind = homes(60)
+    model = encoded().fit(*homes(300, 1))
+    expected = pl.importance(model, frame, kind, repeats=2)
+    again = pl.importance(model, frame.set_axis([0] * 60), kind, repeats=2)
+    np.testing.assert_array_equal(again.repeats, expected.repeats)
+    x, y = load_iris(return_X_y=True)
+    line = LogisticRegression(max_iter=1000).fit(x, y)
+    numbered = pd.DataFrame(x, columns=[3, 2, 1, 0])
+    fitted = LogisticRegression(max_iter=1000).fit(numbered.rename(columns=str), y)
+    names = pl.importance(fitted, numbered.rename(columns=str), y, repeats=2)
+    assert names.feature_names == ("3", "2", "1", "0")
+    np.testing.assert_allclose(names.repeats, pl.importance(line, x, y, repeats=2).repeats)
+
+
+def test_functions_of_data_frames_and_polars():
+    frame, kind = homes(60)
+
+    def score(given):
+        city, size = (np.asarray(given[name]) for name in ("city", "size"))
+        return (city == "Rome") + (np.nan_to_num(np.asarray(size, dtype=float)) > 120)
+
+    y = (kind == "dear").astype(float) * 2 - 0.5
+    one = pl.importance(score, frame, y, repeats=2)
+    table = pol.DataFrame(
+        {
+            "size": frame["size"].to_numpy(),
+            "city": [None if pd.isna(city) else city for city in frame["city"]],
+            "noise": frame["noise"].to_numpy(),
+        }
+    )
+    other = pl.importance(score, table, y, repeats=2)
+    assert other.feature_names == ("size", "city", "noise")
+    assert one.values[[2, 3, 4]].tolist() == [0, 0, 0]
+    np.testing.assert_allclose(other.values, one.values[[0, 1, 4]])
+    assert one.metric == "r2"
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda m, f, k: pl.importance(encoded(), f, k), "not fitted"),
+        (lambda m, f, k: pl.importance(m, f.drop(columns="city"), k), "failed on the first samples"),
+        (lambda m, f, k: pl.importance(m, f.assign(size=np.inf), k), "'size' of the inputs is infinite"),
+        (lambda m, f, k: pl.importance(m, f, np.where(k == "dear", "dear", "odd")), "y holds 'odd'"),
+        (lambda m, f, k: pl.importance(m, f[:0], k[:0]), "empty"),
+        (lambda m, f, k: pl.importance(lambda x: x["city"], f, np.ones(20)), "returns"),
+    ],
+)  # fmt: skip
+def test_bad_tables_are_met_with_a_sentence(call, says):
+    with pytest.raises(PellucidError, match=says):
+        call(encoded().fit(*homes(300, 1)), *homes(20))

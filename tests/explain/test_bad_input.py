@@ -134,7 +134,9 @@ BAD = {
                                   ValueError, ["let the function return"]),
     # -- the model
     "the model's class": ((TwoInputs, X), {}, TypeError, ["the class TwoInputs", "TwoInputs(...)"]),
-    "an estimator": ((Predicts(), X), {}, TypeError, ["a Predicts", "pl.importance"]),
+    "an estimator": ((Predicts(), X), {}, ValueError, ["shapley compares", "background=..."]),
+    "gradients of an estimator": ((Predicts(), X), {"method": "saliency"}, ValueError,
+                                  ["needs gradients", "Predicts", ": shapley, "]),
     "no model": ((None, X), {}, TypeError, ["a NoneType", "torch.nn.Module"]),
     "a tuple comes out": ((lambda x: ((x > 0).long(), x), X), {}, TypeError, ["tuple of Tensor, Tensor", "output[0]"]),
     "a dict comes out": ((lambda x: {"scores": x, "boxes": x}, X), {}, TypeError,
@@ -241,14 +243,6 @@ def test_device_that_this_machine_lacks_is_refused():
         pytest.skip("this machine has the device")
     with pytest.raises(PellucidError, match="device='cuda' cannot be used here"):
         pl.explain(lambda x: x.sum(1), X, device="cuda")
-
-
-def test_scikit_learn_estimator_is_sent_to_what_works_for_it():
-    from sklearn.linear_model import LogisticRegression
-
-    fitted = LogisticRegression().fit(X.numpy(), [0, 1, 0, 1])
-    with pytest.raises(PellucidError, match=r"a LogisticRegression; .*pl\.importance"):
-        pl.explain(fitted, X.numpy())
 
 
 def test_deep_lift_behind_a_softmax_is_refused():

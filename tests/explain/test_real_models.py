@@ -623,6 +623,23 @@ def test_keras_models(pictures):
     close(model.predict(x, verbose=0), logits, rtol=0, atol=0)
 
 
+def test_keras_models_by_their_scores(pictures):
+    model, x = pictures
+    halves = np.repeat([0, 1], 4)[:, None, None] * np.ones((8, 6, 3), dtype=int)
+    found = pl.explain(model, x[:2], method="shapley", background=x[2:], groups=halves, target=1)
+
+    def worth(top, bottom):
+        mixed = np.stack([np.concatenate([a[:4], b[4:]]) for a in top for b in bottom])
+        return model.predict(mixed, verbose=0)[:, 1]
+
+    for i in range(2):
+        own, others = x[i][None], x[2:]
+        neither, both = model.predict(others, verbose=0)[:, 1].mean(), worth(own, own)[0]
+        top, bottom = worth(own, others).mean(), worth(others, own).mean()
+        expected = [(top - neither + both - bottom) / 2, (bottom - neither + both - top) / 2]
+        close(found.values[i], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_keras_pictures_are_drawn_by_their_axes(pictures):
     model, x = pictures
     found = pl.explain(model, x, method="saliency", target=0)

@@ -208,3 +208,69 @@ def test_layers_are_found_by_name(make):
     assert make["snapshot"]().layer("features.1").kind == "Conv2d"
     with pytest.raises(InputError, match="no layer 'head'.*'features.0'"):
         make["snapshot"]().layer("head")
+
+
+# -- groups, categories and interactions as what is explained --------------------------------
+
+
+@pytest.fixture
+def grouped(make):
+    """Values of two groups of three features, in the groups' own order."""
+    masks = {"<b>last</b>": np.array([False, False, True]), "body": np.array([True, True, False])}
+    values = np.array([[1.0, -3.0], [0.5, 0.25]])
+    return make["explanation"](2, values=values, axes=("sample", "group"), groups=masks)
+
+
+def test_groups_are_named_and_stand_beside_no_input(grouped):
+    frame = grouped.to_frame()
+    assert list(frame.columns) == ["sample_id", "group", "value"]
+    assert frame.group.tolist() == ["<b>last</b>", "body"] * 2
+    assert frame.value.tolist() == [1.0, -3.0, 0.5, 0.25]
+    assert grouped.top(1).group.tolist() == ["body", "<b>last</b>"]
+    assert "body" in grouped.summary()
+
+
+def test_as_many_groups_as_features_are_still_no_features(make):
+    masks = {name: np.arange(3) == i for i, name in enumerate("cab")}
+    explanation = make["explanation"](axes=("sample", "group"), groups=masks)
+    assert "input_value" not in explanation.to_frame().columns
+
+
+def test_the_sums_of_groups_are_themselves(grouped):
+    sums = grouped.group_sums()
+    assert sums.columns.tolist() == ["<b>last</b>", "body"]
+    assert np.array_equal(sums.to_numpy(), grouped.values)
+    assert grouped.group_sums({"both": ["body", "<b>last</b>"]})["both"].tolist() == [-2.0, 0.75]
+    with pytest.raises(InputError, match="unknown feature 'age'"):
+        grouped.group_sums({"a": ["age"]})
+
+
+def test_categories_are_shown_by_their_texts(make):
+    inputs = np.array([[31.0, 1.0, np.nan], [44.0, 0.0, 2.5]])
+    explanation = make["explanation"](
+        2, values=np.ones((2, 3)), inputs=inputs, categories={"größe": ("S", "XL")}
+    )
+    told = explanation.to_frame().input_value.tolist()
+    assert told[:2] + told[3:] == [31.0, "XL", 44.0, "S", 2.5]
+    assert np.isnan(told[2])
+    unnamed = make["explanation"](
+        2, values=np.ones((2, 3)), inputs=inputs, feature_names=None, categories={"1": ("S", "XL")}
+    )
+    assert unnamed.to_frame().input_value.tolist()[1] == "XL"
+
+
+@pytest.mark.parametrize("axis", ["feature", "group"])
+def test_interactions_name_both_features(make, axis):
+    values = np.arange(18.0).reshape(2, 3, 3)
+    groups = {name: np.arange(3) == i for i, name in enumerate("abc")}
+    explanation = make["explanation"](
+        2, values=values, axes=("sample", axis, "with"), groups=groups
+    )
+    frame = explanation.to_frame()
+    assert list(frame.columns) == ["sample_id", axis, "with", "value"]
+    names = list("abc") if axis == "group" else list(explanation.feature_names)
+    row = frame[(frame[axis] == names[2]) & (frame["with"] == names[0])].iloc[0]
+    assert row.value == values[0, 2, 0]
+    sums = explanation.group_sums({"first": [names[0]]})
+    assert sums["first"].tolist() == values[:, 0].sum(axis=1).tolist()
+    assert f"{names[2]}, {names[2]}" in explanation.summary()

@@ -4,7 +4,7 @@ from pellucid.interpret.attribution.registry import registered
 
 METHODS = registered()
 # They need pictures, layers with rows and columns, or attention; the others take anything.
-PARTICULAR = {"attention", "cam", "pictures", "regions"}
+PARTICULAR = {"attention", "cam", "pictures", "regions", "rise", "trees"}
 GENERAL = sorted(name for name, one in METHODS.items() if one.family not in PARTICULAR)
 
 

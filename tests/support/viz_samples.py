@@ -1,5 +1,7 @@
 """Small realistic results, made by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from pellucid.interpret.results import Explanation, Projection, Provenance
@@ -198,3 +200,62 @@ def make_path(nodes, **changes):
     return make_table(
         rng.normal(size=(2, 4)), path={"step": step, "score": score, "norm": norm}, **changes
     )
+
+
+def make_many(n=30, **changes):
+    """A sampled explanation of many rows: numbers, a category, missing values and a constant."""
+    rng = np.random.default_rng(4)
+    city = rng.integers(0, 3, n)
+    age = rng.uniform(18, 80, n)
+    income = np.where(np.arange(n) % 7 == 0, np.nan, rng.normal(50, 15, n))
+    values = np.stack(
+        [
+            (age - 49) / 30 * np.where(city == 1, 1, -1),
+            np.where(city == 1, 1.5, -0.5) + 0.01 * rng.normal(size=n),
+            np.nan_to_num(income - 50, nan=-30) / 40,
+            0.02 * rng.normal(size=n),
+        ],
+        axis=1,
+    )
+    names = ("age", "<b>city</b>", "income", "constant")
+    given = {
+        "method": "shapley",
+        "inputs": np.stack([age, city, income, np.ones(n)], axis=1),
+        "feature_names": names,
+        "categories": {"<b>city</b>": ("Ulm", "<i>Bern</i>", "Rom")},
+        "standard_error": np.full(values.shape, 0.05),
+        "settings": {"baseline": "each of 40 samples of the background"},
+    }
+    return make_table(values, **{**given, **changes})
+
+
+def make_interactions(n=3, features=5, **changes):
+    """An explanation of every two features: symmetric, and so that all of it adds up."""
+    rng = np.random.default_rng(5)
+    whole = rng.normal(size=(n, features, features)) / 10
+    whole = whole + whole.transpose(0, 2, 1) + np.eye(features)
+    given = {
+        "values": whole.astype(np.float32),
+        "method": "shapley_interactions",
+        "prediction": 0.25 + whole.sum(axis=(1, 2)),
+        "residual": np.zeros(n),
+        "axes": ("sample", "feature", "with"),
+    }
+    return replace(make_table(np.zeros((n, features))), **{**given, **changes})
+
+
+def make_regions(values, **changes):
+    """An explanation of the quarters of pictures of two channels, 4 x 6."""
+    values = np.asarray(values, dtype=np.float32)
+    label = np.kron(np.arange(4).reshape(2, 2), np.ones((2, 3), dtype=int))
+    masks = {f"quarter {i}": np.broadcast_to(label == i, (2, 4, 6)) for i in range(4)}
+    n = len(values)
+    given = {
+        "inputs": np.linspace(0, 1, n * 48).reshape(n, 2, 4, 6),
+        "method": "shapley",
+        "axes": ("sample", "group"),
+        "groups": masks,
+        "settings": {"baseline": "zero"},
+    }
+    made = make_table(values, feature_names=None)
+    return replace(made, **{**given, **changes})

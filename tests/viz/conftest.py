@@ -8,9 +8,12 @@ import pytest
 from viz_samples import (
     make_generation,
     make_images,
+    make_interactions,
+    make_many,
     make_map,
     make_places,
     make_projection,
+    make_regions,
     make_table,
     make_targets,
     make_text,
@@ -32,6 +35,9 @@ def results(rng):
     return {
         "images": make_images(rng.normal(size=(2, 1, 8, 8))),
         "table": make_table(rng.normal(size=(3, 5))),
+        "many": make_many(),
+        "interactions": make_interactions(),
+        "regions": make_regions(rng.normal(size=(2, 4))),
         "map": make_map(rng.random((2, 7, 7))),
         "places": make_places(
             {"conv1": rng.normal(size=(2, 3, 16, 16)), "conv2": rng.normal(size=(2, 4, 4, 4))}

@@ -16,6 +16,7 @@ from viz_samples import (
     MATH,
     make_generation,
     make_images,
+    make_interactions,
     make_map,
     make_path,
     make_projection,
@@ -89,6 +90,9 @@ def test_the_global_default_template_is_left_alone():
 DRAW = {
     "images": viz.image,
     "table": viz.bar,
+    "many": viz.beeswarm,
+    "interactions": viz.interactions,
+    "regions": viz.image,
     "map": viz.image,
     "places": viz.compare,
     "targets": viz.compare,
@@ -121,6 +125,8 @@ def test_every_result_is_tried(results):
 def test_a_wrong_kind_of_result_says_which_function_to_take(results):
     draws = [viz.image, viz.bar, viz.waterfall, viz.scatter, viz.weights, viz.loss_curves]
     draws += [viz.compare, viz.tokens, viz.token_matrix, viz.path, viz.heatmap]
+    draws += [viz.beeswarm, viz.decision, viz.stacked, viz.dependence, viz.sample_matrix]
+    draws += [viz.interactions]
     for draw in draws:
         with pytest.raises(InputTypeError, match="Importance"):
             draw(results["importance"])
@@ -174,6 +180,12 @@ def test_names_from_outside_are_escaped_everywhere(rng, evil):
                      words=np.array([[-1, 0, 0]]), at=evil)  # fmt: skip
     others = {"sample_ids": np.array([evil, "b"]), "class_names": (evil, evil, evil)}
     layer = make_text([[evil, "b"]], np.ones((1, 2, 3)), axes=("sample", "token", evil))
+    categories = dict.fromkeys(names, (evil, evil, evil))
+    coded = dataclasses.replace(table, inputs=np.ones((2, 3)), categories=categories)
+    groups = {name: np.arange(3) == i for i, name in enumerate(names)}
+    joined = dataclasses.replace(table, axes=("sample", "group"), groups=groups)
+    both = make_interactions(2, 3, feature_names=names, class_names=(evil, evil), units=evil,
+                             method=evil, sample_ids=np.array([evil, "b"]))  # fmt: skip
     compared = {evil: pictures, "other" + evil: make_map(np.ones((2, 3, 3)), **others)}
     figures = [
         viz.tokens(text),
@@ -188,6 +200,18 @@ def test_names_from_outside_are_escaped_everywhere(rng, evil):
         viz.heatmap(layer),
         viz.bar(table),
         viz.waterfall(table),
+        viz.waterfall(coded),
+        viz.beeswarm(table),
+        viz.beeswarm(coded),
+        viz.decision(table),
+        viz.decision(joined[:1]),
+        viz.stacked(table),
+        viz.stacked(joined[:1]),
+        viz.dependence(table),
+        viz.dependence(coded, color=1),
+        viz.sample_matrix(joined),
+        viz.interactions(both),
+        viz.interactions(both, sample=0),
         viz.image(pictures),
         viz.importance(importance),
         viz.scatter(projection),
