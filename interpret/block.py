@@ -50,7 +50,7 @@ class Block(Passes):
             def compute(rows: Tensor, leaves: Leaves) -> tuple[Tensor, None, None]:
                 return wide_tensor(self._scores(leaves, rows, index, taps)), None, None
 
-            self._each(points, compute, into, together=together)
+            self._each(points, compute, into, together=together, forward=True)
 
     def prediction(self) -> Tensor:
         """Return the scores of the rows as they are: (rows, targets)."""

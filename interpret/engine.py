@@ -44,6 +44,8 @@ T = TypeVar("T")
 
 # From so many times on, chunks end with what belongs together: they are at most an eighth smaller.
 _MANY = 8
+# So many times the points that fit with what a backward pass needs go through forward only.
+_FORWARD = 4
 
 
 @dataclass
@@ -385,19 +387,22 @@ class Engine:
         *,
         width: int = 1,
         together: int = 1,
+        forward: bool = False,
     ) -> None:
         """Compute on the numbers of one chunk after another, and deliver what comes out.
 
         When memory runs out in `compute`, the chunk is halved and computed again; what was
         delivered stays delivered, so nothing is counted twice. Where each number stands for several
         points, `width` says how many. Where so many numbers belong `together`, and many times that
-        fit into a chunk, it ends with the last of some.
+        fit into a chunk, it ends with the last of some. A `forward` pass alone keeps no activations,
+        so that more points fit.
         """
+        many = _FORWARD if forward and self.batch_size is None and not self.padded else 1
         start = 0
         while start < count:
             if self._stop.is_set():
                 raise KeyboardInterrupt
-            size = max(1, self.chunk // width)
+            size = max(1, self.chunk * many // width)
             if size >= _MANY * together:
                 size -= (start + size) % together
             stop = min(start + size, count)
@@ -411,7 +416,7 @@ class Engine:
                 result = None
             if result is None:
                 # Outside the except: the traceback would hold on to the failed chunk's tensors.
-                self._chunk = (stop - start) // 2 * width
+                self._chunk = max(1, (stop - start) // 2 * width // many)
                 if self.device.type == "cuda":
                     torch.cuda.empty_cache()
                 continue

@@ -52,8 +52,8 @@ class Model:
             )
         if not callable(model):
             raise InputTypeError(
-                f"model is a {type(model).__name__}; give a torch.nn.Module, a function of tensors, "
-                "arrays or data frames, or a fitted estimator with a predict method"
+                f"model is a {type(model).__name__}; give a torch.nn.Module, a fitted estimator, "
+                "or a function of tensors, arrays or data frames"
             )
         self.call: Callable[..., Any] = model
         # A function of tables may well run a network, which sees no tensor of ours.

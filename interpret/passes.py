@@ -462,6 +462,7 @@ class Passes:
         explain: bool = True,
         width: int = 1,
         together: int = 1,
+        forward: bool = False,
     ) -> None:
         """Compute chunk by chunk; `explain` says in a sentence of ours what the model raises."""
 
@@ -482,7 +483,9 @@ class Passes:
             self.engine.advance(len(index))
 
         with torch.no_grad():
-            self.engine.each_chunk(len(points), chunk, deliver, width=width, together=together)
+            self.engine.each_chunk(
+                len(points), chunk, deliver, width=width, together=together, forward=forward
+            )
 
     def _guarded(self, rows: Tensor, work: Callable[[], T]) -> T:
         """Do what runs the model; say in a sentence of ours what it raises."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from pellucid.errors import InputError, InputTypeError, ModelError, PellucidError
 from pellucid.interpret.attribution.registry import Method, registered
-from pellucid.interpret.inputs import as_tensor
+from pellucid.interpret.inputs import as_tensor, is_real
 from pellucid.interpret.models import Model
 from pellucid.interpret.results.trees import leaves
 from pellucid.interpret.tables import Table, is_frame
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 # Methods of an estimator whose columns are its classes.
 _OF_CLASSES = ("predict_proba", "predict_log_proba", "decision_function")
+
+# Rows that are asked about at once before the work starts.
+_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,8 @@ def adapted_tables(
     name = name_of(model)
     asks = [one.name for one in methods if one.gradients]
     if asks:
-        others = ", ".join(one.name for one in registered().values() if not one.gradients)
+        known = registered().values()
+        others = ", ".join(one.name for one in known if not one.gradients and not one.margin)
         raise InputError(
             f"{asks[0]} needs gradients, and torch cannot differentiate {name}\n"
             f"What works for anything that predicts: {others}"
@@ -186,7 +190,7 @@ def _check_arithmetic(
         averaged = background is not None and (word == "mean" or (word and not one.samples))
         if one.baseline and averaged and word != "zero":
             table.check_numbers(f"{one.name} compares with the mean", sample, gaps=True)
-        elif one.baseline and (word == "zero" or isinstance(baseline, (int, float))):
+        elif one.baseline and (word == "zero" or is_real(baseline)):
             table.check_numbers(f"the baseline is {baseline!r}", sample)
         elif one.background and not one.samples:
             table.check_numbers(
@@ -209,7 +213,10 @@ def only_predicts(model: Any, inputs: Any) -> bool:
     """
     if is_module(model):
         return False
-    if is_estimator(model) or is_estimator(getattr(model, "__self__", None)):
+    # What is called with a tensor is a function of tensors, whatever else it can do.
+    called = callable(model) and isinstance(inputs, Tensor)
+    bound = name_of(model) in (*_OF_CLASSES, "predict")
+    if not called and is_estimator(getattr(model, "__self__", None) if bound else model):
         return True
     first = _first(inputs)
     if first is None or isinstance(model, type) or not callable(model):
@@ -302,7 +309,7 @@ def adapt(
     if callable(baseline):
         # The function gets a copy: writing into it must not change what is explained.
         baseline = baseline(deepcopy(inputs))
-    one = not (baseline is None or isinstance(baseline, (str, bool, int, float)))
+    one = not (baseline is None or isinstance(baseline, (str, bool)) or is_real(baseline))
     others = {"background": background} if background is not None else {}
     others |= {"baseline": baseline} if one else {}
     given: dict[str, Any]
@@ -371,7 +378,7 @@ def _check_answers(predict: Predictor, given: dict[str, Any], inputs: Any) -> in
         where = "first samples" if what == "inputs" else what
         try:
             with adapted.frozen(0):
-                found = predict(tensor)
+                found = [predict(part) for part in tensor.split(_AT_ONCE)][0]
         except PellucidError:
             raise
         except Exception as error:

@@ -76,6 +76,9 @@ def find(explanation: Explanation, wanted: str | int, argument: str) -> int:
 
 def column(explanation: Explanation, position: int) -> np.ndarray | None:
     """Return a feature's value in each sample; None where it is not known, or a group has many."""
+    # A layer's values stand beside no input, and a token's number tells nobody anything.
+    if explanation.at != "input" or explanation.tokens is not None:
+        return None
     own = _own(explanation, position)
     count = _columns(explanation)
     for shown in (explanation.display, explanation.inputs):
@@ -176,7 +179,7 @@ def ties(sizes: np.ndarray, errors: np.ndarray | None) -> np.ndarray:
     """Return for each two neighbours whether their order may be chance, (features - 1,)."""
     if errors is None or len(sizes) < 2:
         return np.zeros(max(len(sizes) - 1, 0), dtype=bool)
-    spread = SETTLED * np.sqrt(errors[:-1] ** 2 + errors[1:] ** 2)
+    spread = SETTLED * np.hypot(errors[:-1], errors[1:])
     tied: np.ndarray = np.abs(np.diff(sizes)) < spread
     return tied
 

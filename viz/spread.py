@@ -97,7 +97,8 @@ def _beyond_chance(ratio: float, used: int, free: int) -> bool:
     """
     one, two = 2 / (9 * used), 2 / (9 * free)
     root = ratio ** (1 / 3)
-    return (root * (1 - two) - (1 - one)) / np.sqrt(one + root**2 * two) > 3
+    deviations: float = (root * (1 - two) - (1 - one)) / (one + root**2 * two) ** 0.5
+    return deviations > 3
 
 
 def _ranks(z: np.ndarray) -> list[np.ndarray]:

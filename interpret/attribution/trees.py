@@ -143,7 +143,7 @@ class _Walk:
             gaps = gaps if background is None else gaps | np.isnan(background).any(0)
             wrong = _misread(predictor.model, gaps)
             if wrong is not None:
-                self._refuse(wrong)
+                self._refuse(wrong, beside=library != _HIST)
         shap = _shap()
         try:
             with _quiet():
@@ -163,7 +163,7 @@ class _Walk:
         }
         if background is not None:
             if trees.children_left.shape[1] > _NODES:
-                self._refuse(f"trees of more than {_NODES:,} nodes")
+                self._refuse(f"trees of more than {_NODES:,} nodes", beside=True)
             self._explainer.data = self._ranks(background)
             self._explainer.data_missing = np.isnan(background)
             self.settings["baseline"] = f"each of {len(background)} samples of the background"
@@ -224,7 +224,7 @@ class _Walk:
         if table.categories:
             if self._theirs:
                 return table.table(rows)
-            self._refuse("categories")
+            self._refuse("categories", beside=_library(model) in ("lightgbm", "xgboost"))
         numbers = table.shown(rows.detach().cpu().numpy()).astype(float)
         double = _library(model) in ("lightgbm", _HIST)
         return numbers if double else numbers.astype(np.float32).astype(float)
@@ -238,11 +238,11 @@ class _Walk:
             ranks[known, i] = np.searchsorted(self._splits.get(i, np.zeros(0)), column[known])
         return ranks
 
-    def _refuse(self, what: str) -> NoReturn:
-        alone = self._samples is not None and _library(self._predictor.model) != _HIST
+    def _refuse(self, what: str, *, beside: bool) -> NoReturn:
+        """Say what shap cannot read; `beside` a background alone, or not at all."""
         raise InputError(
             f"shap's TreeExplainer cannot read {what} of this {self._predictor.__name__}"
-            + (" beside a background; leave the background out, or " if alone else "; ")
+            + (" beside a background; leave the background out, or " if beside else "; ")
             + _INSTEAD
         )
 

@@ -136,7 +136,7 @@ BAD = {
     "the model's class": ((TwoInputs, X), {}, TypeError, ["the class TwoInputs", "TwoInputs(...)"]),
     "an estimator": ((Predicts(), X), {}, ValueError, ["shapley compares", "background=..."]),
     "gradients of an estimator": ((Predicts(), X), {"method": "saliency"}, ValueError,
-                                  ["needs gradients", "Predicts", ": shapley, "]),
+                                  ["needs gradients", "Predicts", "permutation_shapley"]),
     "no model": ((None, X), {}, TypeError, ["a NoneType", "torch.nn.Module"]),
     "a tuple comes out": ((lambda x: ((x > 0).long(), x), X), {}, TypeError, ["tuple of Tensor, Tensor", "output[0]"]),
     "a dict comes out": ((lambda x: {"scores": x, "boxes": x}, X), {}, TypeError,

@@ -4,7 +4,7 @@ import captum.attr
 import numpy as np
 import pytest
 import torch
-from methods import GENERAL, needed
+from methods import GENERAL, METHODS, needed
 from scipy.stats import spearmanr
 from small_models import cnn, left_in_training, mlp
 from state import changes, state_of
@@ -90,7 +90,8 @@ def test_every_method_finds_what_it_finds_alone(device):
     assert list(found.explanations) == GENERAL
     for name, one in found.explanations.items():
         # The background is that of the baseline too, where a method has one.
-        more = {"background": x[:3]} if one.baseline is not None else needed(name, x)
+        shared = one.baseline is not None or METHODS[name].samples
+        more = {"background": x[:3]} if shared else needed(name, x)
         expected = pl.explain(
             model, x, method=name, target=1, sample_ids=np.arange(23) + 5, seed=3,
             **options[name] | more,

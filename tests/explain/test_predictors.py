@@ -387,6 +387,19 @@ def test_functions_of_frames_and_arrays_and_of_tensors():
             np.testing.assert_allclose(found.values, expected, atol=1e-9)
 
 
+def test_an_object_that_is_called_with_tensors_is_a_function_whatever_else_it_can_do():
+    class Wrapped:
+        def __call__(self, rows):
+            return (rows**2).sum(1)
+
+        def predict(self, rows):
+            return self(torch.as_tensor(rows)).numpy()
+
+    x = torch.from_numpy(IRIS.to_numpy(copy=True))[:3]
+    assert pl.explain(Wrapped(), x).method == "integrated_gradients"
+    assert pl.explain(Wrapped(), x.numpy(), background=x.numpy()).method == "shapley"
+
+
 def test_auto_is_integrated_gradients_wherever_torch_differentiates():
     x = IRIS.to_numpy()[:3]
     assert pl.explain(lambda t: (t**2).sum(1), x).method == "integrated_gradients"
@@ -508,7 +521,7 @@ PEOPLE = people(6)
     [
         (explain(FOREST, IRIS[:3]), "give background="),
         (explain(FOREST, IRIS[:3], method="feature_ablation"), "give background="),
-        (explain(FOREST, IRIS[:3], method="integrated_gradients"), "(?s)torch cannot differentiate RandomForestClassifier.*: shapley,"),
+        (explain(FOREST, IRIS[:3], method="integrated_gradients"), "(?s)torch cannot differentiate RandomForestClassifier.*: .*permutation_shapley"),
         (explain(FOREST.predict_proba, IRIS[:3], method="saliency"), "cannot differentiate predict_proba"),
         (explain(sometimes_nan, PEOPLE, method="saliency"), "cannot differentiate sometimes_nan"),
         (explain(FOREST, IRIS[:3], background=IRIS.iloc[:, :3]), "'petal width .cm.' is missing"),

@@ -509,7 +509,7 @@ def test_intervals_of_interactions_cover_the_truth():
         ({"method": "permutation_shapley", "budget": 40}, "58 evaluations"),
         ({"method": "conditional_shapley", "background": None}, "give them as background"),
         ({"baseline": 0.5, "background": np.zeros((2, 15))}, "give one of the two"),
-        ({"background": np.zeros((2, 14))}, "the inputs have 15 columns"),
+        ({"background": np.zeros((2, 14))}, r"shape \(2, 14\)"),
     ],
 )
 def test_what_cannot_be_done_is_said(options, words):
@@ -528,5 +528,5 @@ def test_a_score_that_is_not_a_number_is_an_error():
     def gaps(rows):
         return np.where(rows[:, 0] == 0, np.nan, rows.sum(1))
 
-    with pytest.raises(ModelError, match="NaN or infinite values when some features are replaced"):
+    with pytest.raises(ModelError, match="NaN or infinite values"):
         pl.explain(gaps, np.ones((2, 3)), method="shapley", baseline=np.zeros(3))

@@ -191,6 +191,14 @@ def test_groups_have_their_names_and_a_lone_feature_its_value():
         viz.dependence(explanation, feature="rest <b>")
 
 
+def test_a_layer_and_tokens_stand_beside_no_input():
+    for changes in ({"at": "fc1"}, {"tokens": np.full((30, 4), "word")}):
+        found = make_many(categories=None, **changes)
+        assert not any(" = " in tick for tick in viz.bar(found).layout.yaxis.ticktext)
+        with pytest.raises(InputError, match="holds no feature's values"):
+            viz.dependence(found)
+
+
 def test_groups_of_other_names_are_not_drawn_side_by_side():
     one = grouped(make_many())
     other = dataclasses.replace(one, groups=dict(zip("ab", one.groups.values(), strict=True)))
@@ -690,3 +698,39 @@ def test_regions_and_pixels_have_scales_of_their_own(rng):
 
 def test_groups_of_a_table_are_no_regions():
     assert painted(grouped(make_many())).axes == ("sample", "group")
+
+
+# -- in a browser ----------------------------------------------------------------------------
+
+CUT_OFF = """() => {
+    const box = document.querySelector(".main-svg").getBoundingClientRect();
+    const texts = [...document.querySelectorAll(".main-svg text")].filter(t => t.textContent);
+    return texts.filter(t => {
+        const own = t.getBoundingClientRect();
+        return own.width && (own.left < box.left - 1 || own.right > box.right + 1
+            || own.top < box.top - 1 || own.bottom > box.bottom + 1);
+    }).map(t => t.textContent);
+}"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [700, 1280])
+def test_no_text_is_cut_off_and_nothing_goes_wrong(browser, tmp_path, width):
+    names = tuple(f"a long <b>name</b> & more, of the feature {i}" for i in range(20))
+    wide = sampled(np.random.default_rng(0).normal(size=(25, 20)), 0.2, feature_names=names)
+    both = make_interactions(3, 20, feature_names=names)
+    figures = {name: draw(wide) for name, draw in DRAWS.items()}
+    figures |= {"one": viz.decision(wide[3]), "up": viz.stacked(wide[3]), "mixed": viz.dependence(
+        make_many(), feature="<b>city</b>"), "all": viz.interactions(both),
+        "signed": viz.interactions(both, sample=1)}  # fmt: skip
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    for name, figure in figures.items():
+        path = tmp_path / f"{name}.html"
+        figure.write_html(path, include_plotlyjs="directory", config=theme.CONFIG)
+        page.goto(path.as_uri())
+        page.wait_for_selector(".main-svg .gtitle")
+        assert page.evaluate(CUT_OFF) == [], name
+    page.close()
+    assert problems == []
