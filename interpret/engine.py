@@ -394,8 +394,8 @@ class Engine:
         When memory runs out in `compute`, the chunk is halved and computed again; what was
         delivered stays delivered, so nothing is counted twice. Where each number stands for several
         points, `width` says how many. Where so many numbers belong `together`, and many times that
-        fit into a chunk, it ends with the last of some. A `forward` pass alone keeps no activations,
-        so that more points fit.
+        fit into a chunk, it ends with the last of some. A `forward` pass alone keeps no
+        activations, so that more points fit.
         """
         many = _FORWARD if forward and self.batch_size is None and not self.padded else 1
         start = 0

@@ -85,12 +85,13 @@ def explain(
         special tokens and padding as they are.
     background
         Samples of the data, in the structure of the inputs: methods with one baseline take their
-        mean, and expected gradients draw from them.
+        mean, expected gradients draw from them, and Shapley values compare with each of them.
     output
         ``"raw"``, or ``"probability"`` to put softmax or sigmoid behind the model.
     groups
         Features that belong together: names with lists of features, or an integer array of one
-        sample's shape. They are kept for `Explanation.group_sums`.
+        sample's shape. Methods of coalitions and perturbation take each as one player; of others
+        they are kept for `Explanation.group_sums`.
     tolerance
         Relative L2 error of each row to work towards (path methods: 0.01 by default). Rows that do
         not get there within the budget are counted in a warning.

@@ -378,7 +378,7 @@ def _check_answers(predict: Predictor, given: dict[str, Any], inputs: Any) -> in
         where = "first samples" if what == "inputs" else what
         try:
             with adapted.frozen(0):
-                found = [predict(part) for part in tensor.split(_AT_ONCE)][0]
+                found = torch.cat([predict(part) for part in tensor.split(_AT_ONCE)])
         except PellucidError:
             raise
         except Exception as error:

@@ -320,22 +320,29 @@ class _Orders:
         if n == 1:
             return
         last = (budget - 2) // (2 * (n - 1))
-        for number in range(self._drawn, last):
-            random = np.random.default_rng([self._game.block.engine.seed, n, number])
-            order = torch.from_numpy(random.permutation(n)).to(self._sum.device)
-            mean = (self._added(order) + self._added(order.flip(0))) / 2
-            self._sum += mean
-            self._squares += mean**2
-        self._drawn = max(self._drawn, last)
+        numbers = range(self._drawn, last)
+        if not numbers:
+            return
+        seed = self._game.block.engine.seed
+        orders = np.stack([np.random.default_rng([seed, n, i]).permutation(n) for i in numbers])
+        forward = torch.from_numpy(orders).to(self._sum.device)
+        added = self._added(torch.cat([forward, forward.flip(1)]))
+        mean = added.reshape(2, len(numbers), *self._sum.shape).mean(0)
+        self._sum += mean.sum(0)
+        self._squares += mean.square().sum(0)
+        self._drawn = last
 
-    def _added(self, order: Tensor) -> Tensor:
-        """Return what each player adds in an order: (rows, targets, players)."""
-        n = len(order)
-        rank = order.argsort()
-        masks = rank < torch.arange(1, n, device=order.device)[:, None]
-        between = self._game.values(masks)
-        steps = torch.cat([self._nobody[None], between, self._everybody[None]]).diff(dim=0)
-        return steps[rank].movedim(0, -1)
+    def _added(self, orders: Tensor) -> Tensor:
+        """Return what each player adds in each order: (orders, rows, targets, players)."""
+        count, n = orders.shape
+        rank = orders.argsort(dim=1)
+        first = torch.arange(1, n, device=orders.device)[:, None]
+        masks = rank[:, None] < first  # (orders, steps, players)
+        between = self._game.values(masks.flatten(0, 1))
+        between = between.reshape(count, n - 1, *between.shape[1:])
+        ends = (self._nobody.expand_as(between[:, :1]), self._everybody.expand_as(between[:, :1]))
+        steps = torch.cat([ends[0], between, ends[1]], dim=1).diff(dim=1).movedim(1, -1)
+        return steps.gather(-1, rank[:, None, None].expand_as(steps))
 
     def result(self) -> tuple[Tensor, Tensor | None]:
         if self._game.players == 1:

@@ -158,7 +158,8 @@ def test_gradients_of_many_targets_take_a_chunk_that_fits(monkeypatch):
     model = nn.Linear(500, 100)
 
     def spy(x):
-        chunks.append(len(x))
+        if x.requires_grad:  # passes that keep no gradients take more points
+            chunks.append(len(x))
         return model(x)
 
     pl.explain(spy, torch.randn(4, 500), target="all", steps=64)
