@@ -25,7 +25,14 @@ from tqdm.std import tqdm
 from pellucid.errors import InputError, ModelError, OutOfMemoryError, PellucidError
 from pellucid.interpret.block import Block
 from pellucid.interpret.inputs import Inputs, is_whole, label
-from pellucid.interpret.memory import chunk_size, is_out_of_memory, keep_bytes, room, too_large
+from pellucid.interpret.memory import (
+    chunk_size,
+    forward_factor,
+    is_out_of_memory,
+    keep_bytes,
+    room,
+    too_large,
+)
 from pellucid.interpret.models import Model
 from pellucid.interpret.places import (
     Place,
@@ -44,8 +51,6 @@ T = TypeVar("T")
 
 # From so many times on, chunks end with what belongs together: they are at most an eighth smaller.
 _MANY = 8
-# So many times the points that fit with what a backward pass needs go through forward only.
-_FORWARD = 4
 
 
 @dataclass
@@ -394,10 +399,10 @@ class Engine:
         When memory runs out in `compute`, the chunk is halved and computed again; what was
         delivered stays delivered, so nothing is counted twice. Where each number stands for several
         points, `width` says how many. Where so many numbers belong `together`, and many times that
-        fit into a chunk, it ends with the last of some. A `forward` pass alone keeps no
-        activations, so that more points fit.
+        fit into a chunk, it ends with the last of some. A `forward` pass alone may take more.
         """
-        many = _FORWARD if forward and self.batch_size is None and not self.padded else 1
+        free = forward and self.batch_size is None and not self.padded
+        many = forward_factor(self.device, self.chunk) if free else 1
         start = 0
         while start < count:
             if self._stop.is_set():

@@ -15,6 +15,10 @@ from pellucid.interpret.results.explanation import resolve_groups
 from pellucid.interpret.tables import Table
 
 
+# Each feature without a group gets a mask over all of them.
+_ALONE = 4096
+
+
 class Labels:
     """What things are called and shown as, checked against the inputs."""
 
@@ -102,6 +106,11 @@ class Labels:
                 )
             label[mask] = i
         alone = np.argwhere(label < 0)
+        if len(alone) > _ALONE:
+            raise InputError(
+                f"{len(alone):,} features are in no group, and each would be one of its own; put "
+                "them into groups too, such as one for all the rest"
+            )
         for position in map(tuple, alone):
             named = self.features[position[0]] if self.features is not None else None
             place = ", ".join(map(str, position))

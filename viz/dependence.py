@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from pellucid.errors import InputError
 from pellucid.interpret.results import Explanation
 from pellucid.viz import dots, features, spread, words
+from pellucid.viz.places import Place, dot_size, swarmed
 from pellucid.viz.theme import (
     Frame,
     Theme,
@@ -26,9 +27,6 @@ _MOST = 5000
 _WHISKERS = 500  # more samples would hide their dots under them
 _SVG_DOTS = 5000  # beyond, WebGL
 _PLOT = 340  # pixels of the plot's height
-_AXIS = 52  # pixels below the plot for its axis
-_NAME = 18  # letters of a category on an axis
-_CATEGORIES = 30  # with more, an axis of categories has no room for names
 
 
 def dependence(
@@ -97,7 +95,7 @@ def dependence(
     name = shorten(features.name(explanation, position), 60)
     scale = paint is not None and paint.names is None
     legend = 26 if paint is not None and paint.names is not None else 0
-    place = _Place.of(explanation, position, rows, values)
+    place = Place.of(explanation, position, rows, values)
     frame = Frame(
         title=title
         if title is not None
@@ -126,7 +124,7 @@ def dependence(
     )
     tall = frame.plot_height(_PLOT)
     figure = go.Figure()
-    moved = _swarmed(place, values[rows], tall)
+    moved = swarmed(place, values[rows], tall)
     for trace in _traces(explanation, position, rows, place.at + moved, values, paint, look):
         figure.add_trace(trace)
     place.set_axis(figure, look, name)
@@ -271,117 +269,7 @@ def _hollow(paint: _Paint | None, rows: np.ndarray) -> bool:
     return paint is not None and not np.isfinite(paint.values[rows]).all()
 
 
-# -- where dots stand ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where samples stand along the axis.
-
-    Attributes
-    ----------
-    at
-        Of the drawn samples.
-    names
-        Of the categories at 0, 1, ...; empty for numbers.
-    range
-        Where the axis begins and ends.
-    missing
-        Where numbers that are missing stand; None where none is.
-    below
-        Pixels that the axis takes.
-    """
-
-    at: np.ndarray
-    names: list[str]
-    range: tuple[float, float]
-    missing: float | None
-    below: int
-
-    @classmethod
-    def of(
-        cls, explanation: Explanation, position: int, rows: np.ndarray, values: np.ndarray
-    ) -> _Place:
-        column = features.column(explanation, position)
-        assert column is not None
-        own = np.asarray(column, dtype=np.float64)[rows]
-        if features.texts(explanation, position) is not None:
-            codes, inverse = np.unique(own, return_inverse=True)
-            means = np.array([values[rows][inverse == k].mean() for k in range(len(codes))])
-            rank = np.argsort(np.argsort(means, kind="stable"))
-            names = [""] * len(codes)
-            for k, code in enumerate(codes):
-                names[rank[k]] = shorten(features.said(explanation, position, code), _NAME)
-            below = 40 if sum(map(len, names)) <= 40 else 34 + int(6 * max(map(len, names)))
-            return cls(
-                rank[inverse].astype(float),
-                names,
-                (-0.6, len(names) - 0.4),
-                None,
-                max(below, _AXIS),
-            )
-        known = own[np.isfinite(own)]
-        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
-        span = high - low or (abs(low) or 1.0)
-        if known.size == own.size:
-            return cls(own, [], (low - 0.04 * span, high + 0.04 * span), None, _AXIS)
-        missing = low - 0.12 * span
-        ends = (missing - 0.06 * span, high + 0.04 * span)
-        return cls(np.where(np.isfinite(own), own, missing), [], ends, missing, _AXIS)
-
-    def set_axis(self, figure: go.Figure, look: Theme, name: str) -> None:
-        """Name the axis, its categories, and where missing numbers stand."""
-        axis: dict[str, Any] = {"title": {"text": escape(name)}, "zeroline": False}
-        axis["range"] = list(self.range)
-        if self.names:
-            step = max(1, len(self.names) // _CATEGORIES)
-            ticks = np.arange(0, len(self.names), step)
-            axis |= {
-                "tickvals": ticks,
-                "ticktext": [escape(self.names[k]) for k in ticks],
-                "tickangle": 0 if sum(map(len, self.names)) <= 40 else -45,
-                "showgrid": False,
-                "tickfont": {"color": look.ink},
-            }
-        figure.update_xaxes(axis)
-        if self.missing is not None:
-            edge = self.missing + (self.missing - self.range[0])
-            figure.add_vline(x=edge, line={"color": look.quiet, "width": 1, "dash": "dot"})
-            figure.add_annotation(
-                text="missing",
-                x=self.missing,
-                y=1,
-                yref="paper",
-                yanchor="top",
-                showarrow=False,
-                textangle=-90,
-                font={"color": look.quiet, "size": 11},
-            )
-
-
-def _swarmed(place: _Place, values: np.ndarray, tall: float) -> np.ndarray:
-    """Return how far dots of one category, or without a value, move aside to lie side by side."""
-    moved = np.zeros(len(values))
-    if place.names:
-        groups = [np.flatnonzero(place.at == k) for k in range(len(place.names))]
-        reach = 0.36
-    elif place.missing is not None:
-        groups = [np.flatnonzero(place.at == place.missing)]
-        reach = 0.7 * (place.missing - place.range[0])
-    else:
-        return moved
-    size = _size(len(values))
-    span = float(np.ptp(values)) or 1.0
-    pixel = (place.range[1] - place.range[0]) / 540
-    for members in groups:
-        lines = dots.swarm((values[members] - values.min()) / span * tall, size)
-        deep = int(np.abs(lines).max(initial=0))
-        moved[members] = lines * min(size * pixel, reach / max(deep, 1))
-    return moved
-
-
-def _size(count: int) -> float:
-    return 7.0 if count <= 300 else 5.0 if count <= 1000 else 3.5
+# -- dots ---------------------------------------------------------------------------------------
 
 
 def _errors(explanation: Explanation, position: int, rows: np.ndarray) -> np.ndarray | None:
@@ -429,7 +317,7 @@ def _traces(
                 y=dots.typed(values[rows][members]),
                 mode="markers",
                 name=escape(shorten(name, 24)),
-                marker={"size": _size(len(rows)), "opacity": 0.9, **marker},
+                marker={"size": dot_size(len(rows)), "opacity": 0.9, **marker},
                 hovertext=lines,
                 hovertemplate=f"{head}%{{hovertext}}<br>{dots.unit(explanation)} %{{y:+.4g}}"
                 "<extra></extra>",

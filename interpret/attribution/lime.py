@@ -30,7 +30,8 @@ from pellucid.interpret.points import Kept
 _SAMPLES, _EACH = 1000, 4
 # A regression of more features has a matrix that no longer fits into memory.
 _PLAYERS = 4096
-# Of the authors' code for tables, in units of the largest distance that there is.
+# Of the authors' code for tables, in units of the largest distance that there is. The kernel is the
+# paper's, though; in that code it is its root.
 _WIDTH = 0.75
 # Two features are to be replaced together so often: what they do together is otherwise not seen,
 # and missing in the errors. Of all coalitions, weights below the other are lost to rounding.
@@ -43,8 +44,8 @@ _NUMBERS = 2**22
     baseline=True,
     complete=False,
     cost="as many evaluations as samples (1,000, or 4 for each feature and 4 if that is more)",
-    promise="a standard error for every value, of the linear fit; how well a linear model fits, no "
-    "number here says",
+    promise="a standard error for every value of the linear model; not how well any linear model "
+    "tells what the score does",
     paper="Ribeiro et al. 2016, https://arxiv.org/abs/1602.04938; Bell & McCaffrey 2002",
     points=lambda _: None,
     gradients=False,
@@ -197,9 +198,13 @@ def _all(players: int, width: float) -> _Coalitions:
 
 def _drawn(players: int, width: float, pairs: int, seed: int) -> _Coalitions:
     """Return pairs of coalitions drawn as the kernel weighs them."""
-    chance = uniform(seed, torch.arange(pairs)[:, None], torch.arange(players))
-    replaced = _probability(width)
-    masks = torch.cat([chance > replaced, 1 - chance > replaced])
+    features, replaced = torch.arange(players), _probability(width)
+    one, other = [], []
+    for part in torch.split(torch.arange(pairs), max(1, _NUMBERS // players)):
+        chance = uniform(seed, part[:, None], features)
+        one.append(chance > replaced)
+        other.append(1 - chance > replaced)
+    masks = torch.cat([*one, *other])
     return _Coalitions(masks, torch.ones(2 * pairs, dtype=torch.float64), paired=True)
 
 

@@ -263,7 +263,7 @@ def check_options(chosen: Method, options: dict[str, Any]) -> None:
     known = chosen.options
     if chosen.wraps:
         inner = find(options.get("of", "saliency"))
-        if inner.wraps or inner.where != "any":
+        if inner.wraps or inner.where != "any" or not inner.gradients:
             raise InputError(f"of={inner.name!r} is not a method that noise can be put around")
         known = (*known, *inner.options)
     for name in options:

@@ -492,12 +492,13 @@ def test_opposite_draws_of_the_kernel_are_nearer_than_weighted_uniform_ones():
     assert np.mean(ours) < 0.7 * np.mean(theirs)
 
 
-def test_lime_works_through_rows_that_fit_into_memory(device, monkeypatch):
+@pytest.mark.parametrize("at", ["input", "0"])
+def test_lime_works_through_rows_that_fit_into_memory(at, device, monkeypatch):
     model, x = made(mlp, device), normal(30, 6, device=device)
-    options = {"method": "lime", "target": "all", "samples": 40}
+    options = {"method": "lime", "target": "all", "samples": 80 if at == "0" else 40, "at": at}
     whole = pl.explain(model, x, **options)
     monkeypatch.setattr(lime_file, "keep_bytes", lambda _: 32 * 40 * 3 * 4)
-    monkeypatch.setattr(lime_file, "_NUMBERS", 50)
+    monkeypatch.setattr(lime_file, "_NUMBERS", 200)
     parts = pl.explain(model, x, **options)
     np.testing.assert_allclose(parts.values, whole.values, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(parts.standard_error, whole.standard_error, rtol=1e-3, atol=1e-6)

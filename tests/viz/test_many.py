@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.datasets import load_wine
+from sklearn.ensemble import RandomForestClassifier
 from viz_samples import make_images, make_interactions, make_many, make_regions, make_table
 
+import pellucid as pl
 from pellucid import viz
 from pellucid.errors import InputError
 from pellucid.viz import dots, features, theme
@@ -698,6 +701,46 @@ def test_regions_and_pixels_have_scales_of_their_own(rng):
 
 def test_groups_of_a_table_are_no_regions():
     assert painted(grouped(make_many())).axes == ("sample", "group")
+
+
+# -- what was really explained ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def forest():
+    """A forest on wines, and its predictions of the second class for 25 of them."""
+    data = load_wine()
+    order = np.random.default_rng(0).permutation(len(data.data))
+    X, y = data.data[order], data.target[order]
+    model = RandomForestClassifier(20, random_state=0).fit(X, y)
+    groups = {"colour": [9, 10], "acids": [1], "rest": [0, *range(2, 9), 11, 12]}
+    options = {"background": X[::20], "target": 1, "feature_names": data.feature_names}
+    return (
+        pl.explain(model, X[:25], method="permutation_shapley", budget=80, **options),
+        pl.explain(model, X[:25], method="shapley", groups=groups, **options),
+        model.predict_proba(X[:25])[:, 1],
+        model.predict_proba(X[::20])[:, 1].mean(),
+    )
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_figures_begin_and_end_where_the_model_does(forest, which):
+    explanation, predicted, mean = forest[which], *forest[2:]
+    found = paths(viz.decision(explanation))
+    np.testing.assert_allclose([found[i][0][0] for i in range(25)], mean, atol=1e-6)
+    np.testing.assert_allclose([found[i][0][-1] for i in range(25)], predicted, atol=1e-6)
+    marks = viz.stacked(explanation, samples=25).data[-2:]
+    np.testing.assert_allclose(marks[0].x, mean, atol=1e-6)
+    np.testing.assert_allclose(marks[1].x, predicted, atol=1e-6)
+    line = viz.sample_matrix(explanation, order="given").data[1]
+    np.testing.assert_allclose(line.y, predicted, atol=1e-6)
+
+
+def test_few_orders_leave_ties_and_all_coalitions_leave_none(forest):
+    assert strokes(viz.beeswarm(forest[0]))
+    assert not strokes(viz.beeswarm(forest[1]))
+    assert viz.bar(forest[0]).data[0].error_x.array is not None
+    assert viz.bar(forest[1]).data[0].error_x.array is None
 
 
 # -- in a browser ----------------------------------------------------------------------------
