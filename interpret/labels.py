@@ -14,7 +14,6 @@ from pellucid.interpret.inputs import Inputs
 from pellucid.interpret.results.explanation import resolve_groups
 from pellucid.interpret.tables import Table
 
-
 # Each feature without a group gets a mask over all of them.
 _ALONE = 4096
 

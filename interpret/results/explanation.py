@@ -172,6 +172,8 @@ class Explanation(Result):
         for name in self._sampled_fields():
             for path, array in leaves(getattr(self, name)):
                 if not isinstance(array, np.ndarray):
+                    if array is not None and name not in ("inputs", "baseline"):
+                        raise InputError(f"{name} is a {type(array).__name__}, not an array")
                     continue
                 allowed = {(n,), (1,)} if name in ("baseline", "inputs") else {(n,)}
                 if array.shape[:1] not in allowed:
