@@ -8,7 +8,7 @@ from math import comb
 import numpy as np
 import torch
 from sklearn.ensemble import RandomForestClassifier
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks.models import trained
@@ -42,18 +42,7 @@ def games(rows: int = 3) -> dict[str, list[np.ndarray]]:
         ).double()
         found["CNN, logit"].append(scores[:, kind].numpy())
         found["CNN, probability"].append(scores.softmax(1)[:, kind].numpy())
-    train, test = load_breast_cancer().split(test=0.3, seed=0)
-    (x, y), (held, _) = train.standardized().torch(), test.standardized(like=train).torch()
-    x, held = x[:, :_FEATURES], held[:, :_FEATURES]
-    torch.manual_seed(0)
-    mlp = nn.Sequential(
-        nn.Linear(_FEATURES, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 2)
-    )
-    optimizer = torch.optim.Adam(mlp.parameters(), lr=3e-3)
-    for _ in range(200):
-        optimizer.zero_grad()
-        cross_entropy(mlp(x), y).backward()
-        optimizer.step()
+    mlp, x, y, held = small_mlp()
     forest = RandomForestClassifier(100, random_state=0).fit(x.numpy(), y.numpy())
     masks = torch.from_numpy(coalitions(_FEATURES))
     for row in held[:rows]:
@@ -69,6 +58,23 @@ def games(rows: int = 3) -> dict[str, list[np.ndarray]]:
         for name, one in zip(("MLP, logit", "MLP, probability", "forest"), sums, strict=True):
             found[name].append(one / _BACKGROUND)
     return found
+
+
+def small_mlp() -> tuple[nn.Module, Tensor, Tensor, Tensor]:
+    """Return an MLP trained on 14 features of breast masses, its data, and held-out rows."""
+    train, test = load_breast_cancer().split(test=0.3, seed=0)
+    (x, y), (held, _) = train.standardized().torch(), test.standardized(like=train).torch()
+    x, held = x[:, :_FEATURES], held[:, :_FEATURES]
+    torch.manual_seed(0)
+    mlp = nn.Sequential(
+        nn.Linear(_FEATURES, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 2)
+    )
+    optimizer = torch.optim.Adam(mlp.parameters(), lr=3e-3)
+    for _ in range(200):
+        optimizer.zero_grad()
+        cross_entropy(mlp(x), y).backward()
+        optimizer.step()
+    return mlp.eval(), x, y, held
 
 
 def coalitions(players: int) -> np.ndarray:

@@ -8,6 +8,7 @@ the others, given the coalition's (conditional).
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -125,7 +126,13 @@ class Coalitions:
     shared: bool
     gaussian: Gaussian | None = None
 
-    @property
+    @functools.cached_property
+    def _alone(self) -> bool:
+        """Whether every feature is a player of its own."""
+        order = torch.arange(len(self.label), device=self.label.device)
+        return bool(torch.equal(self.label, order))
+
+    @functools.cached_property
     def _samples(self) -> int:
         return len(self.starts[0]) if self.shared else 1
 
@@ -139,7 +146,9 @@ class Coalitions:
     def make(self, index: Tensor, block: Block) -> Leaves:
         """Return these points, one tensor for each slot."""
         rows, coalition = self.rows(index), index // (self._samples * self.count)
-        keep = self.masks[coalition].index_select(1, self.label)
+        keep = self.masks.index_select(0, coalition)
+        if not self._alone:
+            keep = keep.index_select(1, self.label)
         ends = tuple(leaf.index_select(0, rows) for leaf in block.inputs)
         if self.shared:
             number = index % self._samples
