@@ -144,9 +144,10 @@ def warn_of_doubts(explanation: Explanation, chosen: Method, scale: np.ndarray |
     if error is not None and tolerance is not None:
         late = int((error > tolerance).sum())
         if late:
+            spent = "gradients" if chosen.gradients else "evaluations"
             warnings.warn(
                 f"{late} of {error.size} rows are not within the tolerance of "
-                f"{tolerance:g} after a budget of {explanation.settings['budget']} gradients each "
+                f"{tolerance:g} after a budget of {explanation.settings['budget']} {spent} each "
                 f"(worst estimated error {np.nanmax(error):.1%}); give a larger budget "
                 "or a larger tolerance. `explanation.error` says which",
                 stacklevel=3,

@@ -28,7 +28,13 @@ OF_PICTURES = {"blur_ig", "xrai", "rise"}
 # Values of every two features, and of trees alone, have tests of their own.
 OTHERS = {m for m in METHODS if METHODS[m].family in ("interactions", "trees")}
 # They take thousands of evaluations where nobody says how many.
-BUDGETS = {"shapley": 80, "conditional_shapley": 80, "permutation_shapley": 150}
+FEWER = {
+    "shapley": {"budget": 80},
+    "conditional_shapley": {"budget": 80},
+    "permutation_shapley": {"budget": 150},
+    "lime": {"samples": 200},
+    "rise": {"samples": 100},
+}
 every_method = pytest.mark.parametrize(
     "method",
     sorted(
@@ -71,8 +77,7 @@ def explain(model, inputs, *, method, **options):
     if METHODS[method].background:
         tree = np.asarray(inputs) if isinstance(inputs, list) else inputs
         options.setdefault("background", rebuild(tree, drawn))
-    if method in BUDGETS:
-        options.setdefault("budget", BUDGETS[method])
+    options = FEWER.get(method, {}) | options
     return pl.explain(model, inputs, method=method, **options)
 
 
