@@ -154,6 +154,11 @@ class Passes:
         made._views = {made.place.name: made}
         return made.at(self.place)
 
+    def some(self, rows: Tensor) -> Self:
+        """Return some of these rows, at the same place; same targets."""
+        source = self._source
+        return source.changed(tuple(leaf[rows] for leaf in source.inputs), rows).at(self.place)
+
     def against(self, baselines: Leaves) -> Self:
         """Return these rows, at the input, compared with other baselines; same targets.
 

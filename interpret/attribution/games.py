@@ -51,12 +51,18 @@ class Game:
 
     def of(self, rows: Tensor) -> Game:
         """Return the games of some of the rows."""
-        whole = self.block.source
-        some = whole.changed(tuple(leaf[rows] for leaf in whole.inputs), rows)
-        return Game(some.at(self.block.place), self._imputer)
+        made = Game(self.block.some(rows), self._imputer)
+        made.nobody, made.everybody = self.nobody[rows], self.everybody[rows]
+        return made
 
+    @functools.cached_property
+    def everybody(self) -> Tensor:
+        """The games' values where everybody plays: (rows, targets)."""
+        return self.block.prediction()
+
+    @functools.cached_property
     def nobody(self) -> Tensor:
-        """Return the games' values where nobody plays: (rows, targets), float64."""
+        """The games' values where nobody plays: (rows, targets), float64."""
         masks = torch.zeros(1, self.players, dtype=torch.bool, device=self._label.device)
         return self.values(masks)[0]
 

@@ -100,7 +100,7 @@ def lime(
     # Scores of so many rows fit into memory, beside what is left of them by the fit.
     most = max(1, keep_bytes(device) // (32 * len(drawn.masks) * block.targets))
     for rows in torch.split(torch.arange(block.n, device=device), most):
-        some = block if len(rows) == block.n else _some(block, rows)
+        some = block if len(rows) == block.n else block.some(rows)
         scores = _scores(some, fit.masks, label)
         found, error = fit.of(scores.flatten(1))
         values[rows] = found.T.reshape(len(rows), -1, players)
@@ -206,12 +206,6 @@ def _drawn(players: int, width: float, pairs: int, seed: int) -> _Coalitions:
         other.append(1 - chance > replaced)
     masks = torch.cat([*one, *other])
     return _Coalitions(masks, torch.ones(2 * pairs, dtype=torch.float64), paired=True)
-
-
-def _some(block: Block, rows: Tensor) -> Block:
-    """Return some of a block's rows."""
-    whole = block.source
-    return whole.changed(tuple(leaf[rows] for leaf in whole.inputs), rows).at(block.place)
 
 
 def _scores(block: Block, masks: Tensor, label: Tensor) -> Tensor:

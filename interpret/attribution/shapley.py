@@ -183,7 +183,7 @@ def estimated(
     if errors is not None:
         relative, scale = _relative(values, errors)
     dtype = block.inputs[0].dtype
-    prediction = block.prediction()
+    prediction = whole.everybody
     settings: dict[str, Any] = {"budget": budget}
     if tolerance is not None:
         settings["tolerance"] = tolerance
@@ -195,7 +195,7 @@ def estimated(
     return Attribution(
         values.to(dtype),
         prediction,
-        whole.nobody().to(prediction.dtype),
+        whole.nobody.to(prediction.dtype),
         relative,
         settings,
         scale,
@@ -247,7 +247,7 @@ class Regression:
         self._game = game
         self._pairs: Pairs | None = None
         block = game.block
-        self._nobody, self._everybody = game.nobody(), block.prediction().double()
+        self._nobody, self._everybody = game.nobody, game.everybody.double()
         # The difference of each pair, and its sum: (2, pairs, rows, targets).
         self._found = self._nobody.new_zeros(2, 0, block.n, block.targets)
         self._alone: Tensor | None = None
@@ -307,7 +307,7 @@ class _Orders:
     def __init__(self, game: Game) -> None:
         self._game, self._drawn = game, 0
         block = game.block
-        self._nobody, self._everybody = game.nobody(), block.prediction().double()
+        self._nobody, self._everybody = game.nobody, game.everybody.double()
         self._sum = self._nobody.new_zeros(block.n, block.targets, game.players)
         self._squares = torch.zeros_like(self._sum)
 
