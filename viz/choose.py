@@ -16,20 +16,20 @@ from pellucid.interpret.results import (
     Run,
     Snapshot,
 )
-from pellucid.viz import features, regions, words
-from pellucid.viz.beeswarm import beeswarm
-from pellucid.viz.compare import comparable, compare
-from pellucid.viz.heatmap import heatmap
-from pellucid.viz.image import image
+from pellucid.viz.attributions import features, regions, words
+from pellucid.viz.attributions.beeswarm import beeswarm
+from pellucid.viz.attributions.compare import comparable, compare
+from pellucid.viz.attributions.heatmap import heatmap
+from pellucid.viz.attributions.image import image
+from pellucid.viz.attributions.interactions import interactions, is_interactions
+from pellucid.viz.attributions.pictures import is_picture
+from pellucid.viz.attributions.tabular import bar, waterfall
+from pellucid.viz.attributions.token_matrix import is_matrix, token_matrix
+from pellucid.viz.attributions.tokens import is_text, tokens
 from pellucid.viz.importance import importance
-from pellucid.viz.interactions import interactions, is_interactions
-from pellucid.viz.model import weights
-from pellucid.viz.pictures import is_picture
+from pellucid.viz.model.weights import weights
 from pellucid.viz.scatter import scatter
-from pellucid.viz.tabular import bar, waterfall
-from pellucid.viz.token_matrix import is_matrix, token_matrix
-from pellucid.viz.tokens import is_text, tokens
-from pellucid.viz.training import loss_curves
+from pellucid.viz.training.curves import loss_curves
 
 _MANY = 20  # samples of a table from which on a picture shows all of them
 

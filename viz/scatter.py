@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from pellucid.errors import InputError
 from pellucid.interpret.results import Projection
-from pellucid.viz import pictures
+from pellucid.viz.pixels import png, to_bytes
 from pellucid.viz.theme import (
     Frame,
     Theme,
@@ -343,7 +343,7 @@ def hover_images(display: np.ndarray | None) -> tuple[dict[str, Any] | None, str
     count, tall, wide = display.shape[:3]
     if count > _PICTURES:
         return None, f"no pictures on hover: more than {_PICTURES:,}"
-    pixels, _ = pictures.to_bytes(display)
+    pixels, _ = to_bytes(display)
     if pixels.ndim == 4 and pixels.shape[3] == 1:
         pixels = pixels[..., 0]
     columns = math.ceil(math.sqrt(count))
@@ -352,7 +352,7 @@ def hover_images(display: np.ndarray | None) -> tuple[dict[str, Any] | None, str
     sheet[:count] = pixels
     grid = sheet.reshape(rows, columns, *pixels.shape[1:])
     joined = np.moveaxis(grid, 2, 1).reshape(rows * tall, columns * wide, *pixels.shape[3:])
-    file = pictures.png(joined)
+    file = png(joined)
     if len(file) > _SPRITE_BYTES:
         return None, f"no pictures on hover: {len(file) / 1e6:.1f} MB would be too large"
     return {

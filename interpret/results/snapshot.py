@@ -1,8 +1,8 @@
-"""`Snapshot`: the parameters of a model at one moment, so that viz can draw it without it."""
+"""`Snapshot`: a model at one moment, so that viz can draw it without it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,9 +37,58 @@ class Layer:
 
 
 @storable
+@dataclass(frozen=True)
+class Node:
+    """One module of the architecture, in the order in which the modules were first called.
+
+    Attributes
+    ----------
+    name
+        Its path, such as ``"layer1.0.conv1"``: parents are named by what stands before the dots.
+        Empty for the model itself.
+    kind
+        Its class.
+    shape
+        Of what it puts out, the sample axis included; None where it was not called or puts out
+        no tensor.
+    statistics
+        Numbers to colour it by: ``"parameters"`` (its own, without its children's), ``"seconds"``
+        (of a forward pass, its children's included), ``"gradient norm"``, ``"dead"``,
+        ``"relevance"``, ...
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...] | None = None
+    statistics: dict[str, float] = field(default_factory=dict)
+
+
+@storable
+@dataclass(frozen=True, eq=False)
+class ActivationFunction:
+    """An activation function, and what came into it.
+
+    Attributes
+    ----------
+    kind
+        Its class, such as ``"ReLU"``.
+    x, y
+        Its curve over the range of what came in.
+    edges, counts
+        A histogram of what came in: the pre-activations.
+    """
+
+    kind: str
+    x: np.ndarray
+    y: np.ndarray
+    edges: np.ndarray
+    counts: np.ndarray
+
+
+@storable
 @dataclass(frozen=True, repr=False, eq=False, kw_only=True)
 class Snapshot(Result):
-    """The parameters of a model at one moment.
+    """A model at one moment: its parameters, and what some inputs make of it.
 
     Attributes
     ----------
@@ -47,10 +96,27 @@ class Snapshot(Result):
         Those that hold parameters, in the model's order.
     name
         The model's class name.
+    nodes
+        The architecture: every module, parents before their children.
+    edges
+        Which module's output went into which: pairs of the names of nodes without children;
+        ``"input"`` and ``"output"`` are the model's ends. Empty where no inputs were given, or
+        the way could not be followed.
+    inputs
+        The samples that were put in, or None.
+    activations
+        For each layer that puts out a tensor, what it put out for those samples.
+    functions
+        For each activation function its curve and its pre-activations.
     """
 
     layers: tuple[Layer, ...]
     name: str = "model"
+    nodes: tuple[Node, ...] = ()
+    edges: tuple[tuple[str, str], ...] = ()
+    inputs: np.ndarray | None = None
+    activations: dict[str, np.ndarray] = field(default_factory=dict)
+    functions: dict[str, ActivationFunction] = field(default_factory=dict)
 
     def layer(self, name: str) -> Layer:
         """Return one layer by its name.

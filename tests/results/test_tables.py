@@ -59,7 +59,7 @@ def test_other_tables_hold_every_value(make):
     for name, (steps, values) in run.metrics.items():
         assert np.array_equal(frame[frame.metric == name].step, steps)
         assert np.array_equal(frame[frame.metric == name].value, values, equal_nan=True)
-    assert make["run"](0).to_frame().columns.tolist() == ["metric", "step", "value"]
+    assert make["run"](0).to_frame().columns.tolist() == ["metric", "layer", "step", "value"]
 
     frame = make["snapshot"]().to_frame()
     assert frame["size"].sum() == make["snapshot"]().size

@@ -29,10 +29,11 @@ from pellucid import viz
 from pellucid.errors import InputError, InputTypeError
 from pellucid.interpret.results import Importance, Layer, Projection, Run, Snapshot
 from pellucid.viz import theme
-from pellucid.viz.model import reduce_blocks, tile
-from pellucid.viz.pictures import png
+from pellucid.viz.pixels import png
+from pellucid.viz.scale import decimate, reduce_blocks
 from pellucid.viz.scatter import hover_images
-from pellucid.viz.training import decimate, smooth
+from pellucid.viz.tiles import tile
+from pellucid.viz.training.curves import smooth
 
 
 def texts(value):

@@ -9,7 +9,7 @@ from viz_samples import make_images, make_map, make_path, make_places, make_tabl
 
 from pellucid import viz
 from pellucid.errors import InputError
-from pellucid.viz.words import magnitude, method
+from pellucid.viz.attributions.words import magnitude, method
 
 
 def caption(figure):

@@ -15,10 +15,11 @@ from viz_samples import make_images, make_interactions, make_many, make_regions,
 import pellucid as pl
 from pellucid import viz
 from pellucid.errors import InputError
-from pellucid.viz import dots, features, theme
-from pellucid.viz.regions import painted
-from pellucid.viz.sample_matrix import by_similarity
-from pellucid.viz.spread import strongest
+from pellucid.viz import theme
+from pellucid.viz.attributions import dots, features
+from pellucid.viz.attributions.regions import painted
+from pellucid.viz.attributions.sample_matrix import by_similarity
+from pellucid.viz.attributions.spread import strongest
 
 DRAWS = {
     "beeswarm": viz.beeswarm,

@@ -11,8 +11,8 @@ from viz_samples import EVIL, make_generation, make_table, make_text
 from pellucid import viz
 from pellucid.errors import InputError
 from pellucid.viz import theme
-from pellucid.viz.panels import Colors, inks
-from pellucid.viz.texts import fitted, pieces, visible, wrap
+from pellucid.viz.attributions.panels import Colors, inks
+from pellucid.viz.attributions.texts import fitted, pieces, visible, wrap
 
 
 def caption(figure):

@@ -1,0 +1,1 @@
+"""Pictures of attributions: of pictures, tables, texts and layers."""

@@ -1,0 +1,1 @@
+"""Pictures of data, before there is a model."""

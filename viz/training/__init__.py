@@ -1,0 +1,1 @@
+"""Pictures of a training: its losses, gradients, updates and distributions over the steps."""
