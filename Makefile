@@ -3,6 +3,8 @@
 PYTHON ?= python3
 ARGS ?=
 PYTEST_ARGS ?=
+# A process for each core, one thread each; the tests of a module stay together, for what they share.
+WORKERS ?= -n auto --maxprocesses 8 --dist loadscope
 
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
@@ -44,7 +46,7 @@ contracts: $(VENV)/.package | $(VENV)/.deps-test
 # -P keeps the checkout off the path: the tests import the package as it was installed.
 unit: $(VENV)/.package | $(VENV)/.deps-test
 	@echo "== pytest"
-	@$(VENV)/bin/python -P -m pytest $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -P -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -22,7 +22,7 @@ FOLDERS = {
     "viz": "pellucid/viz",
     "datasets": "pellucid/datasets",
 }
-DATA = {".py", ".typed", ".js", ".css"}
+DATA = {".py", ".typed", ".js", ".css", ".gz", ".md", ".txt"}
 
 
 def command(*arguments, **options):

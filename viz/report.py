@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 import html
 import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
 import plotly.io as pio
-from plotly.offline import get_plotlyjs
 
 from pellucid.errors import InputError, InputTypeError
 from pellucid.files import write_whole
 from pellucid.interpret.results import Result
-from pellucid.viz import tables
+from pellucid.viz import plotly_js, tables
 from pellucid.viz.choose import figure, separate
 from pellucid.viz.theme import CONFIG, provenance, theme_of
 
@@ -128,6 +124,7 @@ class _Page:
         self.theme = theme
         self.templates: list[str] = []
         self.figures = 0
+        self.traces: set[str] = set()
 
     def section(self, section: _Section, position: int) -> str:
         heading = f"<h2>{html.escape(section.heading)}</h2>" if section.heading else ""
@@ -158,6 +155,7 @@ class _Page:
         name = f"figure-{self.figures}"
         parts = drawn.to_dict()
         layout = parts["layout"]
+        self.traces.update(trace.type for trace in drawn.data)
         template = layout.pop("template", None)
         caption = _take_caption(layout)
         height = layout.pop("height", None) or _HEIGHT
@@ -233,7 +231,7 @@ network, and sends nothing.</footer>
             f'<script type="application/json" id="templates">'
             f"{_inert('[' + ','.join(self.templates) + ']')}</script>\n"
             f'<script type="application/json" id="config">{_inert(json.dumps(CONFIG))}</script>\n'
-            f'<script type="text/plain" id="plotly">{_packed_plotly()}</script>\n'
+            f'<script type="text/plain" id="plotly">{plotly_js.packed(self.traces)}</script>\n'
             f"<script>\n{_text('hover.js')}{_text('report.js')}</script>\n"
         )
 
@@ -275,12 +273,6 @@ def _plain_title(layout: dict[str, Any]) -> str:
 def _inert(text: str) -> str:
     """Make JSON safe inside of a script element: without '<' nothing can end it."""
     return text.replace("<", "\\u003c")
-
-
-@cache
-def _packed_plotly() -> str:
-    """Return plotly.js, packed; the same bytes each time."""
-    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
 
 
 def _text(name: str) -> str:

@@ -1,5 +1,7 @@
 """A report: one file that holds all it shows, drawn by a real browser."""
 
+import base64
+import gzip
 import re
 
 import numpy as np
@@ -17,6 +19,7 @@ from viz_samples import (
 
 from pellucid import viz
 from pellucid.errors import InputError, InputTypeError, UnwritableError
+from pellucid.viz import plotly_js
 
 CLOUD = re.compile("cloud|share", re.IGNORECASE)
 
@@ -237,6 +240,39 @@ def test_a_report_is_one_small_file_and_the_same_each_time(results, tmp_path):
     assert "https://" not in outside
     assert "connect-src 'none'" in page
     assert page.count('id="plotly"') == 1
+
+
+def test_forty_figures_are_under_two_megabytes(results, tmp_path):
+    few = list(results.values())
+    forty = [few[k % len(few)] for k in range(40)]
+    page = viz.report(forty, tmp_path / "r.html").read_text()
+    assert page.count('class="plot"') >= 40
+    assert len(page.encode()) < 2_000_000
+
+
+def test_the_small_plotly_is_taken_where_it_suffices(results, tmp_path):
+    with_bars = viz.report(results["run"], tmp_path / "a.html").read_text()
+    with_cloud = [results["run"], go.Figure(go.Scatter3d(x=[1], y=[1], z=[1]))]
+    assert "plotly.js (cartesian - minified) v" in carried(with_bars)
+    whole = carried(viz.report(with_cloud, tmp_path / "b.html").read_text())
+    assert "plotly.js v" in whole
+    # The small one lacks no trace type that it is taken for, and is of plotly.py's major version.
+    known = set(re.findall(r'moduleType:"trace",name:"(\w+)"', carried(with_bars)))
+    assert known == set(plotly_js.CARTESIAN)
+    version = re.search(r"minified\) v([\d.]+)", carried(with_bars))[1]
+    assert version == plotly_js.CARTESIAN_VERSION
+
+
+def test_another_major_version_of_plotly_takes_its_own(results, tmp_path, monkeypatch):
+    monkeypatch.setattr(plotly_js, "get_plotlyjs_version", lambda: "3.7.0")
+    page = viz.report(results["run"], tmp_path / "r.html").read_text()
+    assert "cartesian" not in carried(page)[:300]
+
+
+def carried(page):
+    """The plotly.js of a page."""
+    text = page.split('id="plotly">')[1].split("</script>")[0]
+    return gzip.decompress(base64.b64decode(text)).decode()
 
 
 def test_tables_are_bounded_and_say_so(rng, tmp_path):
