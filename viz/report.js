@@ -34,6 +34,7 @@
     window.Plotly.newPlot(plot, figure.data, figure.layout, config);
     plot.dataset.drawn = "true";
     pellucidHover(plot);
+    pellucidSamples(plot);
   }
 
   function clear(plot) {

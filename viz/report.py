@@ -19,6 +19,7 @@ from pellucid.files import write_whole
 from pellucid.interpret.results import Result
 from pellucid.viz import plotly_js, tables
 from pellucid.viz.choose import figure, separate
+from pellucid.viz.predictions.listed import listed
 from pellucid.viz.theme import CONFIG, provenance, theme_of
 
 # Inline scripts are the page's own; WebGL figures compile with `new Function`, hence eval. The
@@ -158,6 +159,7 @@ class _Page:
         self.traces.update(trace.type for trace in drawn.data)
         template = layout.pop("template", None)
         caption = _take_caption(layout)
+        samples = _take_samples(layout, name)
         height = layout.pop("height", None) or _HEIGHT
         width = layout.pop("width", None)
         layout["autosize"] = True
@@ -175,7 +177,7 @@ class _Page:
             f'aria-label="{label}" style="{shape}"></div></div>\n'
             f'<script type="application/json" id="{name}-data">'
             f"{_inert(pio.json.to_json_plotly(content))}</script>\n"
-            f"{shown if caption or details else ''}</figure>"
+            f"{shown if caption or details else ''}{samples}</figure>"
         )
 
     def _template(self, template: Any) -> int:
@@ -232,7 +234,7 @@ network, and sends nothing.</footer>
             f"{_inert('[' + ','.join(self.templates) + ']')}</script>\n"
             f'<script type="application/json" id="config">{_inert(json.dumps(CONFIG))}</script>\n'
             f'<script type="text/plain" id="plotly">{plotly_js.packed(self.traces)}</script>\n'
-            f"<script>\n{_text('hover.js')}{_text('report.js')}</script>\n"
+            f"<script>\n{_text('hover.js')}{_text('samples.js')}{_text('report.js')}</script>\n"
         )
 
 
@@ -263,6 +265,15 @@ def _take_caption(layout: dict[str, Any]) -> str:
     layout["margin"] = {**layout["margin"], "b": layout["margin"]["b"] - room}
     layout["height"] -= room
     return str(meta["caption"]["text"])
+
+
+def _take_samples(layout: dict[str, Any], name: str) -> str:
+    """Take the samples behind a figure's parts out of it, and return them as a list below it."""
+    meta = layout.get("meta")
+    if not isinstance(meta, dict) or "samples" not in meta:
+        return ""
+    layout["meta"] = {key: value for key, value in meta.items() if key != "samples"}
+    return listed(name, meta["samples"])
 
 
 def _plain_title(layout: dict[str, Any]) -> str:
