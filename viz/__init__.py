@@ -1,5 +1,6 @@
 """Pictures of results: every function takes a result and returns a plain Plotly figure."""
 
+from pellucid.viz import data
 from pellucid.viz.attributions.beeswarm import beeswarm
 from pellucid.viz.attributions.compare import compare
 from pellucid.viz.attributions.decision import decision
@@ -14,18 +15,31 @@ from pellucid.viz.attributions.tabular import bar, waterfall
 from pellucid.viz.attributions.token_matrix import token_matrix
 from pellucid.viz.attributions.tokens import tokens
 from pellucid.viz.choose import figure
+from pellucid.viz.data.auto import auto
 from pellucid.viz.importance import importance
 from pellucid.viz.model.weights import weights
+from pellucid.viz.predictions.calibration import calibration
+from pellucid.viz.predictions.confusion import confusion_matrix
+from pellucid.viz.predictions.curves import precision_recall, roc
+from pellucid.viz.predictions.gallery import prediction_gallery
+from pellucid.viz.predictions.residuals import residuals
+from pellucid.viz.predictions.scores import confidence, decision_values
+from pellucid.viz.projection.scatter import scatter
 from pellucid.viz.report import report
-from pellucid.viz.scatter import scatter
 from pellucid.viz.show import show
 from pellucid.viz.training.curves import loss_curves
 
 __all__ = [
+    "auto",
     "bar",
     "beeswarm",
+    "calibration",
     "compare",
+    "confidence",
+    "confusion_matrix",
+    "data",
     "decision",
+    "decision_values",
     "dependence",
     "figure",
     "heatmap",
@@ -34,7 +48,11 @@ __all__ = [
     "interactions",
     "loss_curves",
     "path",
+    "precision_recall",
+    "prediction_gallery",
     "report",
+    "residuals",
+    "roc",
     "sample_matrix",
     "scatter",
     "show",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 
 from pellucid.errors import InputError, InputTypeError
-from pellucid.interpret.results import Comparison, Result
+from pellucid.interpret.results import Comparison, Provenance, Result
 
 # Passed by every way out of Pellucid. plotly.js 4 would show a button that uploads the figure.
 CONFIG: dict[str, Any] = {"showSendToCloud": False, "displaylogo": False, "responsive": True}
@@ -309,8 +309,10 @@ class Frame:
             return natural
         return max(40.0, self.height - self.top - self.bottom)
 
-    def apply(self, figure: go.Figure, look: Theme, result: Result, natural: float) -> go.Figure:
-        """Set the figure into its frame."""
+    def apply(
+        self, figure: go.Figure, look: Theme, result: Result | dict[str, Any], natural: float
+    ) -> go.Figure:
+        """Set the figure into its frame; of data that are no result, `drawn_from` says whence."""
         figure.update_layout(
             template=TEMPLATES[look.name],
             title={
@@ -322,7 +324,7 @@ class Frame:
             height=self.height or math.ceil(natural + self.top + self.bottom),
             margin={"l": self.left, "r": self.right, "t": self.top, "b": self.bottom},
             meta={
-                "provenance": provenance(result),
+                "provenance": result if isinstance(result, dict) else provenance(result),
                 "caption": {"text": self.caption, "height": self.caption_height},
             },
         )
@@ -352,6 +354,12 @@ def provenance(result: Result) -> dict[str, Any]:
     if isinstance(result, Comparison):
         found["explanations"] = {k: provenance(part) for k, part in result.explanations.items()}
     return found
+
+
+def drawn_from(data: str, figure: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where a figure of data comes from, which have no provenance of their own."""
+    plain = {name: _plain(value) for name, value in settings.items()}
+    return {"result": data, "figure": figure, "settings": plain, **asdict(Provenance())}
 
 
 def _plain(value: Any) -> Any:

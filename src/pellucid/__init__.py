@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from pellucid.interpret.compare import compare
     from pellucid.interpret.explain import explain
     from pellucid.interpret.methods import methods
+    from pellucid.interpret.predict import predict
     from pellucid.interpret.projection.project import project
     from pellucid.interpret.results.storage import load
     from pellucid.interpret.snapshot import snapshot
+    from pellucid.interpret.training.reading import read_run, read_runs
     from pellucid.viz.report import report
 
 __version__ = "0.1.0"
@@ -31,7 +33,10 @@ _HOMES = {
     "importance": "pellucid.interpret.audit.permutation",
     "load": "pellucid.interpret.results.storage",
     "methods": "pellucid.interpret.methods",
+    "predict": "pellucid.interpret.predict",
     "project": "pellucid.interpret.projection.project",
+    "read_run": "pellucid.interpret.training.reading",
+    "read_runs": "pellucid.interpret.training.reading",
     "report": "pellucid.viz.report",
     "snapshot": "pellucid.interpret.snapshot",
 }
@@ -46,7 +51,10 @@ __all__ = [
     "interpret",
     "load",
     "methods",
+    "predict",
     "project",
+    "read_run",
+    "read_runs",
     "report",
     "snapshot",
     "viz",
