@@ -17,6 +17,8 @@ from pellucid.viz.attributions.tokens import tokens
 from pellucid.viz.choose import figure
 from pellucid.viz.data.auto import auto
 from pellucid.viz.importance import importance
+from pellucid.viz.model.architecture import architecture
+from pellucid.viz.model.icicle import icicle
 from pellucid.viz.model.weights import weights
 from pellucid.viz.predictions.calibration import calibration
 from pellucid.viz.predictions.confusion import confusion_matrix
@@ -30,6 +32,7 @@ from pellucid.viz.show import show
 from pellucid.viz.training.curves import loss_curves
 
 __all__ = [
+    "architecture",
     "auto",
     "bar",
     "beeswarm",
@@ -43,6 +46,7 @@ __all__ = [
     "dependence",
     "figure",
     "heatmap",
+    "icicle",
     "image",
     "importance",
     "interactions",

@@ -28,7 +28,7 @@ from pellucid.viz.attributions.token_matrix import is_matrix, token_matrix
 from pellucid.viz.attributions.tokens import is_text, tokens
 from pellucid.viz.importance import importance
 from pellucid.viz.model.weights import weights
-from pellucid.viz.scatter import scatter
+from pellucid.viz.projection.scatter import scatter
 from pellucid.viz.training.curves import loss_curves
 
 _MANY = 20  # samples of a table from which on a picture shows all of them

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from pellucid.errors import InputError
 from pellucid.interpret.results.base import Result, first_rows, screen
 from pellucid.interpret.results.storage import storable
+from pellucid.interpret.results.trees import Tree, leaves
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,20 +42,28 @@ class Layer:
 class Node:
     """One module of the architecture, in the order in which the modules were first called.
 
+    A module that is called again has a further node for each call, named with the call's number:
+    ``"relu (2)"``. What joins the outputs of several modules without being one, such as a residual
+    sum, is a node too, named by the function: ``"layer1.0.add"``.
+
     Attributes
     ----------
     name
         Its path, such as ``"layer1.0.conv1"``: parents are named by what stands before the dots.
         Empty for the model itself.
     kind
-        Its class.
+        Its class; of a function its name, in lower case.
     shape
         Of what it puts out, the sample axis included; None where it was not called or puts out
         no tensor.
     statistics
-        Numbers to colour it by: ``"parameters"`` (its own, without its children's), ``"seconds"``
-        (of a forward pass, its children's included), ``"gradient norm"``, ``"dead"``,
-        ``"relevance"``, ...
+        Numbers to colour it by. Its own, without its children's: ``"parameters"`` (counted where
+        they are first met), ``"operations"`` (multiplications and additions of matrix products,
+        convolutions and attention, per sample), ``"gradient norm"`` (of the loss by its
+        parameters), ``"zero"`` (share of what it puts out that is exactly zero), ``"dead"`` (share
+        of its units that put out zero for every sample and position), ``"relevance"`` (what
+        attributions at it amount to: their magnitude, summed, the mean over the samples). With its
+        children's: ``"seconds"`` (of a forward pass). What is not known is not there.
     """
 
     name: str
@@ -100,12 +109,13 @@ class Snapshot(Result):
         The architecture: every module, parents before their children.
     edges
         Which module's output went into which: pairs of the names of nodes without children;
-        ``"input"`` and ``"output"`` are the model's ends. Empty where no inputs were given, or
-        the way could not be followed.
+        ``"input"`` and ``"output"`` are the model's ends. Empty where no inputs were given.
+        ``settings["edges"]`` says whether they were followed, or are the order of the calls.
     inputs
-        The samples that were put in, or None.
+        The samples whose activations are kept, in the structure that the model takes, or None.
     activations
-        For each layer that puts out a tensor, what it put out for those samples.
+        For each layer without children that puts out a tensor, what it put out for those samples,
+        the sample axis first.
     functions
         For each activation function its curve and its pre-activations.
     """
@@ -114,9 +124,17 @@ class Snapshot(Result):
     name: str = "model"
     nodes: tuple[Node, ...] = ()
     edges: tuple[tuple[str, str], ...] = ()
-    inputs: np.ndarray | None = None
+    inputs: Tree = None
     activations: dict[str, np.ndarray] = field(default_factory=dict)
     functions: dict[str, ActivationFunction] = field(default_factory=dict)
+
+    _sampled: ClassVar[tuple[str, ...]] = ("inputs", "activations")
+
+    def _samples(self) -> int:
+        for _, leaf in leaves(self.inputs):
+            if isinstance(leaf, np.ndarray) and leaf.ndim:
+                return len(leaf)
+        return super()._samples()
 
     def layer(self, name: str) -> Layer:
         """Return one layer by its name.

@@ -30,8 +30,8 @@ from pellucid.errors import InputError, InputTypeError
 from pellucid.interpret.results import Importance, Layer, Projection, Run, Snapshot
 from pellucid.viz import theme
 from pellucid.viz.pixels import png
+from pellucid.viz.projection.scatter import hover_images
 from pellucid.viz.scale import decimate, reduce_blocks
-from pellucid.viz.scatter import hover_images
 from pellucid.viz.tiles import tile
 from pellucid.viz.training.curves import smooth
 

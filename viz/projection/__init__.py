@@ -1,0 +1,1 @@
+"""Pictures of maps of points, and of how far to trust them."""
