@@ -29,7 +29,14 @@ from pellucid.viz.predictions.scores import confidence, decision_values
 from pellucid.viz.projection.scatter import scatter
 from pellucid.viz.report import report
 from pellucid.viz.show import show
+from pellucid.viz.training.convergence import convergence
 from pellucid.viz.training.curves import loss_curves
+from pellucid.viz.training.gradients import gradient_flow
+from pellucid.viz.training.pictures import run_pictures
+from pellucid.viz.training.rates import learning_rate
+from pellucid.viz.training.ridgelines import ridgelines
+from pellucid.viz.training.statistics import layer_statistics, update_ratios
+from pellucid.viz.training.watched import watched
 
 __all__ = [
     "architecture",
@@ -40,29 +47,37 @@ __all__ = [
     "compare",
     "confidence",
     "confusion_matrix",
+    "convergence",
     "data",
     "decision",
     "decision_values",
     "dependence",
     "figure",
+    "gradient_flow",
     "heatmap",
     "icicle",
     "image",
     "importance",
     "interactions",
+    "layer_statistics",
+    "learning_rate",
     "loss_curves",
     "path",
     "precision_recall",
     "prediction_gallery",
     "report",
     "residuals",
+    "ridgelines",
     "roc",
+    "run_pictures",
     "sample_matrix",
     "scatter",
     "show",
     "stacked",
     "token_matrix",
     "tokens",
+    "update_ratios",
+    "watched",
     "waterfall",
     "weights",
 ]
