@@ -18,7 +18,12 @@ from pellucid.viz.choose import figure
 from pellucid.viz.data.auto import auto
 from pellucid.viz.importance import importance
 from pellucid.viz.model.architecture import architecture
+from pellucid.viz.model.distributions import biases, weight_distributions
+from pellucid.viz.model.feature_maps import feature_maps
+from pellucid.viz.model.functions import activation_functions
 from pellucid.viz.model.icicle import icicle
+from pellucid.viz.model.landscape import landscape
+from pellucid.viz.model.overview import activations
 from pellucid.viz.model.weights import weights
 from pellucid.viz.predictions.calibration import calibration
 from pellucid.viz.predictions.confusion import confusion_matrix
@@ -39,10 +44,13 @@ from pellucid.viz.training.statistics import layer_statistics, update_ratios
 from pellucid.viz.training.watched import watched
 
 __all__ = [
+    "activation_functions",
+    "activations",
     "architecture",
     "auto",
     "bar",
     "beeswarm",
+    "biases",
     "calibration",
     "compare",
     "confidence",
@@ -52,6 +60,7 @@ __all__ = [
     "decision",
     "decision_values",
     "dependence",
+    "feature_maps",
     "figure",
     "gradient_flow",
     "heatmap",
@@ -59,6 +68,7 @@ __all__ = [
     "image",
     "importance",
     "interactions",
+    "landscape",
     "layer_statistics",
     "learning_rate",
     "loss_curves",
@@ -79,5 +89,6 @@ __all__ = [
     "update_ratios",
     "watched",
     "waterfall",
+    "weight_distributions",
     "weights",
 ]

@@ -34,8 +34,17 @@ def faded(picture: np.ndarray, paper: int) -> np.ndarray:
     return np.rint((grey + float(paper)) / 2).astype(np.uint8)
 
 
-def png(pixels: np.ndarray) -> bytes:
-    """Write a grey or RGB uint8 picture as a PNG file."""
+def png(pixels: np.ndarray, palette: np.ndarray | None = None) -> bytes:
+    """Write a grey or RGB uint8 picture as a PNG file.
+
+    Parameters
+    ----------
+    pixels
+        Brightness, (rows, columns); red, green and blue, (rows, columns, 3); or with a `palette`
+        the numbers of its colours, (rows, columns).
+    palette
+        Colours with their opacity, uint8 of shape (at most 256, 4).
+    """
     rows = np.ascontiguousarray(pixels).reshape(len(pixels), -1)
     lines = np.concatenate([np.zeros((len(rows), 1), np.uint8), rows], axis=1)
 
@@ -43,7 +52,10 @@ def png(pixels: np.ndarray) -> bytes:
         checksum = struct.pack(">I", zlib.crc32(kind + content))
         return struct.pack(">I", len(content)) + kind + content + checksum
 
-    color = 2 if pixels.ndim == 3 else 0
+    color = 2 if pixels.ndim == 3 else 0 if palette is None else 3
     header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 8, color, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines.tobytes(), 9))
+    body = chunk(b"IHDR", header)
+    if palette is not None:
+        body += chunk(b"PLTE", palette[:, :3].tobytes()) + chunk(b"tRNS", palette[:, 3].tobytes())
+    body += chunk(b"IDAT", zlib.compress(lines.tobytes(), 9))
     return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")

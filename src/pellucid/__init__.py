@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pellucid.interpret.landscape import loss_landscape
     from pellucid import datasets, errors, interpret, viz
     from pellucid.interpret.audit.permutation import importance
     from pellucid.interpret.compare import compare
@@ -32,6 +33,7 @@ _HOMES = {
     "explain": "pellucid.interpret.explain",
     "importance": "pellucid.interpret.audit.permutation",
     "load": "pellucid.interpret.results.storage",
+    "loss_landscape": "pellucid.interpret.landscape",
     "methods": "pellucid.interpret.methods",
     "predict": "pellucid.interpret.predict",
     "project": "pellucid.interpret.projection.project",
@@ -50,6 +52,7 @@ __all__ = [
     "importance",
     "interpret",
     "load",
+    "loss_landscape",
     "methods",
     "predict",
     "project",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,9 @@ import plotly.graph_objects as go
 
 from pellucid.errors import InputError
 from pellucid.interpret.results import Layer, Snapshot
-from pellucid.viz.scale import reduce_blocks
+from pellucid.viz.model.kernels import Map, as_map, has_colors
+from pellucid.viz.pixels import png
+from pellucid.viz.scale import bin_edges
 from pellucid.viz.theme import (
     Frame,
     Theme,
@@ -21,9 +25,10 @@ from pellucid.viz.theme import (
     shorten,
     theme_of,
 )
-from pellucid.viz.tiles import tile
+from pellucid.viz.tiles import rgb
 
 _ROWS = 4  # layers drawn when none is named
+_MATRICES = 8  # of one layer
 _BINS = 60
 _PANEL = 260  # pixels of one layer
 
@@ -32,6 +37,7 @@ def weights(
     snapshot: Snapshot,
     *,
     layer: str | None = None,
+    color: bool = False,
     theme: str = "light",
     title: str | None = None,
     width: int | None = None,
@@ -39,8 +45,9 @@ def weights(
 ) -> go.Figure:
     """Draw layers' weights as a map, and how weights and biases are distributed.
 
-    The filters of a convolution are laid out as tiles. A map of more than 1024 cells on a side is
-    reduced to blocks, each showing its value of largest magnitude.
+    The filters of a convolution are laid out as tiles; of more than 2048 kernels each is one cell.
+    A map of more cells than can be seen is reduced to blocks, each showing its value of largest
+    magnitude. Of a layer with several matrices, such as an LSTM, all are drawn when it is named.
 
     Parameters
     ----------
@@ -48,6 +55,8 @@ def weights(
         The parameters of a model.
     layer
         A layer's name; None for the first four that have a weight.
+    color
+        Whether to draw filters of three channels as pictures in colour, in which grey is zero.
     theme
         ``"light"`` or ``"dark"``.
     title
@@ -63,35 +72,36 @@ def weights(
     Raises
     ------
     InputError
-        If there is no such layer, or it has no parameters to draw.
+        If there is no such layer, it has no parameters to draw, or no filters of three channels.
     InputTypeError
         If it is not a Snapshot.
     """
     look = theme_of(theme)
     expect(snapshot, Snapshot, "weights")
     chosen, left_out = _choose(snapshot, layer)
-    values = {item.name: _main(item) for item in chosen}
-    sizes = [np.abs(a[np.isfinite(a)]).max(initial=0) for _, a in values.values()]
+    if color and not any(has_colors(one.array) for one in chosen):
+        raise InputError(
+            "color=True draws filters of 3 channels, (filters, 3, rows, columns), and none of "
+            f"{', '.join(repr(one.title(snapshot)) for one in chosen)} has such; leave color out"
+        )
+    paper = rgb(look.paper) if color else None
+    maps = [as_map(one.layer.kind, one.name, one.array, len(chosen), paper) for one in chosen]
+    sizes = [np.abs(one.array[np.isfinite(one.array)]).max(initial=0) for one in chosen]
     end = float(max(sizes)) or 1.0
     figure = go.Figure()
     notes = []
     step = 1 / len(chosen)
     inner = step * 0.70
-    for i, item in enumerate(chosen):
+    for i, (one, drawn) in enumerate(zip(chosen, maps, strict=True)):
         bottom = 1 - (i + 1) * step + (step - inner) * 0.55
-        parameter, array = values[item.name]
-        plane, tiled = tile(array)
-        cells, block = reduce_blocks(plane)
-        if block > 1:
-            notes.append(
-                f"{item.name or snapshot.name}: each cell is the value of largest magnitude of "
-                f"{block} x {block} weights"
-            )
-        _map(figure, cells, tiled, block, i, [bottom, bottom + inner])
-        _histograms(figure, item, parameter, i, [bottom, bottom + inner], look)
-        shape = " x ".join(map(str, array.shape)) or "scalar"
-        name = escape(shorten(item.name or snapshot.name, 40))
-        about = escape(f"{item.kind}, {parameter} {shape}{_constant_bias(item)}")
+        domain = [bottom, bottom + inner]
+        if drawn.note is not None:
+            notes.append(f"{shorten(one.title(snapshot), 40)}: {drawn.note}")
+        _map(figure, drawn, i, domain, look)
+        _histograms(figure, one, i, domain, look)
+        shape = " x ".join(map(str, one.array.shape)) or "scalar"
+        name = escape(shorten(one.layer.name or snapshot.name, 40))
+        about = escape(f"{one.layer.kind}, {one.name} {shape}{_constant_bias(one)}")
         figure.add_annotation(
             text=f"<b>{name}</b>  {about}",
             x=0,
@@ -102,6 +112,7 @@ def weights(
             yanchor="bottom",
             showarrow=False,
         )
+    shared = sum(not drawn.colored for drawn in maps)
     figure.update_layout(
         coloraxis={
             "cmin": -end,
@@ -117,27 +128,25 @@ def weights(
                 "x": 1.02,
             },
         },
-        barmode="overlay",
-        bargap=0,
         legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom"},
     )
     if left_out:
-        more = "layer is" if left_out == 1 else "layers are"
-        notes.append(f"{left_out} more {more} not shown")
-    broken = sum(int((~np.isfinite(a)).sum()) for _, a in values.values())
+        notes.append(left_out)
+    broken = sum(int((~np.isfinite(one.array)).sum()) for one in chosen)
     frame = Frame(
         title=f"Weights of {snapshot.name}" if title is None else title,
         caption=sentences(
             [
-                "all maps share one range of colours; layer= draws one on its own"
-                if len(chosen) > 1
+                "all maps share one range of colours"
+                + ("; layer= draws one on its own" if layer is None else "")
+                if shared > 1
                 else None,
                 *notes,
                 f"{broken} weights are not finite" if broken else None,
             ]
         ),
-        left=64,
-        right=90,
+        left=112 if any(drawn.blocks for drawn in maps) else 70,
+        right=90 if shared else 24,
         axis=30,
         above=24,
         width=width,
@@ -148,106 +157,160 @@ def weights(
     )
 
 
-def _choose(snapshot: Snapshot, layer: str | None) -> tuple[list[Layer], int]:
-    """Return the layers to draw, and how many were left out."""
+@dataclass(frozen=True)
+class _Parameter:
+    """One parameter of a layer."""
+
+    layer: Layer
+    name: str
+
+    @property
+    def array(self) -> np.ndarray:
+        """Its values."""
+        return self.layer.parameters[self.name]
+
+    @property
+    def bias(self) -> tuple[str, np.ndarray] | None:
+        """The bias that belongs to it, with its name."""
+        name = self.name.replace("weight", "bias").replace("kernel", "bias")
+        found = self.layer.parameters.get(name)
+        return None if name == self.name or found is None or not found.size else (name, found)
+
+    def title(self, snapshot: Snapshot) -> str:
+        """Return what messages call it."""
+        own = self.layer.name or snapshot.name
+        return own if self.name == "weight" else f"{own}.{self.name}"
+
+
+def _choose(snapshot: Snapshot, layer: str | None) -> tuple[list[_Parameter], str | None]:
+    """Return the parameters to draw, and what was left out in words."""
     if layer is not None:
-        found = [snapshot.layer(layer)]
-        if not any(array.size for array in found[0].parameters.values()):
-            raise InputError(f"the layer {layer!r} has no parameters to draw")
-        return found, 0
+        return _all_of(snapshot.layer(layer), layer)
     # Scales of normalisation layers are one row of cells: they come after matrices and filters.
     drawable = [item for item in snapshot.layers if any(a.size for a in item.parameters.values())]
-    maps = [item for item in drawable if _main(item)[1].ndim >= 2]
+    maps = [item for item in drawable if _main(item).array.ndim >= 2]
     found = maps or drawable
     if not found:
         raise InputError(f"{snapshot.name} has no parameters to draw")
-    return found[:_ROWS], len(drawable) - len(found[:_ROWS])
+    notes = []
+    more = len(drawable) - len(found[:_ROWS])
+    if more:
+        notes.append(f"{more} more {'layer is' if more == 1 else 'layers are'} not shown")
+    several = [item.name for item in found[:_ROWS] if len(_matrices(item)) > 1]
+    if several:
+        names = ", ".join(shorten(name, 30) for name in several)
+        notes.append(f"{names}: more matrices with layer=")
+    return [_main(item) for item in found[:_ROWS]], " · ".join(notes) or None
 
 
-def _main(layer: Layer) -> tuple[str, np.ndarray]:
+def _all_of(layer: Layer, name: str) -> tuple[list[_Parameter], str | None]:
+    """Return a layer's matrices, or its largest parameter where it has none."""
+    if not any(array.size for array in layer.parameters.values()):
+        raise InputError(f"the layer {name!r} has no parameters to draw")
+    found = _matrices(layer) or [_main(layer)]
+    more = len(found) - _MATRICES
+    return found[:_MATRICES], f"{more} more matrices are not shown" if more > 0 else None
+
+
+def _matrices(layer: Layer) -> list[_Parameter]:
+    found = [_Parameter(layer, n) for n, a in layer.parameters.items() if a.ndim > 1 and a.size]
+    return sorted(found, key=lambda one: one.name != "weight")
+
+
+def _main(layer: Layer) -> _Parameter:
     """Return a layer's weight; where it has none, its largest parameter."""
     found = {name: array for name, array in layer.parameters.items() if array.size}
     if "weight" in found:
-        return "weight", found["weight"]
-    return max(found.items(), key=lambda pair: pair[1].size)
+        return _Parameter(layer, "weight")
+    return _Parameter(layer, max(found.items(), key=lambda pair: pair[1].size)[0])
 
 
-def _constant_bias(layer: Layer) -> str:
+def _constant_bias(one: _Parameter) -> str:
     """Say that a bias has one value only; empty where it has several, or there is none."""
-    bias = layer.parameters.get("bias")
-    if bias is None or not bias.size or not (bias == bias.flat[0]).all():
+    if one.bias is None or not (one.bias[1] == one.bias[1].flat[0]).all():
         return ""
-    return f", bias all {number(bias.flat[0])}"
+    return f", bias all {number(one.bias[1].flat[0])}"
 
 
-def _map(
-    figure: go.Figure, cells: np.ndarray, tiled: bool, block: int, row: int, domain: list[float]
-) -> None:
-    """Draw a layer's weights."""
+def _map(figure: go.Figure, drawn: Map, row: int, domain: list[float], look: Theme) -> None:
+    """Draw a parameter's map."""
     x, y = _axes(2 * row)
-    places = "row %{y}, column %{x} of the tiles" if tiled else "output %{y}, input %{x}"
-    figure.add_heatmap(
-        z=compact(cells),
-        dx=block,
-        dy=block,
-        coloraxis="coloraxis",
-        zsmooth=False,
-        xaxis=x,
-        yaxis=y,
-        hovertemplate=f"{places}<br>weight %{{z:.4g}}<extra></extra>",
-    )
+    if drawn.colored:
+        file = base64.b64encode(png(drawn.cells)).decode()
+        figure.add_image(source=f"data:image/png;base64,{file}", hoverinfo="skip", xaxis=x, yaxis=y)
+    else:
+        places = f"{drawn.down} %{{y}}, {drawn.across} %{{x}}"
+        if drawn.tiled:
+            places = "row %{y}, column %{x} of the tiles"
+        figure.add_heatmap(
+            z=compact(drawn.cells),
+            dx=drawn.step,
+            dy=drawn.step,
+            coloraxis="coloraxis",
+            zsmooth=False,
+            xaxis=x,
+            yaxis=y,
+            hovertemplate=f"{places}<br>weight %{{z:.4g}}<extra></extra>",
+        )
     ticks: dict[str, Any] = {"showgrid": False, "zeroline": False, "nticks": 6}
-    if tiled:
+    if drawn.tiled:
         ticks |= {"showticklabels": False, "ticks": ""}
-    equal = {"scaleanchor": x, "constrain": "domain", "constraintoward": "top"} if tiled else {}
-    figure.update_layout(
-        {
-            x.replace("x", "xaxis"): {
-                **ticks,
-                "domain": [0, 0.52],
-                "anchor": y,
-                "title": {"text": "" if tiled else "input"},
-                **({"constrain": "domain", "constraintoward": "left"} if tiled else {}),
-            },
-            y.replace("y", "yaxis"): {
-                **ticks,
-                "domain": domain,
-                "anchor": x,
-                "autorange": "reversed",
-                "title": {"text": "filters x channels" if tiled else "output"},
-                **equal,
-            },
-        }
-    )
+    across: dict[str, Any] = {**ticks, "domain": [0, 0.52], "anchor": y}
+    down: dict[str, Any] = {**ticks, "domain": domain, "anchor": x, "autorange": "reversed"}
+    if drawn.tiled:
+        across |= {"constrain": "domain", "constraintoward": "left"}
+        down |= {"scaleanchor": x, "constrain": "domain", "constraintoward": "top"}
+    if drawn.blocks:
+        tall = len(drawn.cells) * drawn.step / len(drawn.blocks)
+        down["tickvals"] = (np.arange(len(drawn.blocks)) + 0.5) * tall - 0.5
+        down["ticktext"] = list(drawn.blocks)
+        for k in range(1, len(drawn.blocks)):
+            figure.add_shape(
+                type="line",
+                xref=f"{x} domain",
+                yref=y,
+                x0=0,
+                x1=1,
+                y0=k * tall - 0.5,
+                y1=k * tall - 0.5,
+                line={"width": 1, "color": look.ink},
+            )
+    across["title"] = {"text": drawn.across}
+    down["title"] = {"text": "" if drawn.blocks else drawn.down}
+    figure.update_layout({x.replace("x", "xaxis"): across, y.replace("y", "yaxis"): down})
 
 
 def _histograms(
-    figure: go.Figure, layer: Layer, main: str, row: int, domain: list[float], look: Theme
+    figure: go.Figure, one: _Parameter, row: int, domain: list[float], look: Theme
 ) -> None:
-    """Draw how a layer's weight and bias are distributed, over the same bins, as shares."""
+    """Draw how a weight and its bias are distributed, over the same bins, as shares."""
     x, y = _axes(2 * row + 1)
-    found = {main: look.classes[0]}
+    found = {"weight": one.array}
     # A bias of one value would be one bar of 100 %, and flatten the weight's.
-    if "bias" in layer.parameters and main != "bias" and not _constant_bias(layer):
-        found["bias"] = look.classes[1]
-    finite = {name: (array := layer.parameters[name].ravel())[np.isfinite(array)] for name in found}
+    if one.bias is not None and not _constant_bias(one):
+        found["bias"] = one.bias[1]
+    finite = {name: array[np.isfinite(array)] for name, array in found.items()}
     everything = np.concatenate(list(finite.values()))
-    edges = np.histogram_bin_edges(everything.astype(np.float64), bins=_BINS)
-    for name, color in found.items():
-        counts, _ = np.histogram(finite[name], bins=edges)
-        figure.add_bar(
-            x=compact((edges[1:] + edges[:-1]) / 2),
-            y=compact(counts / max(1, counts.sum())),
-            width=float(edges[1] - edges[0]),
-            customdata=counts,
-            name=escape(name),
+    edges = np.array([0.0, 1.0])
+    if everything.size:
+        edges = bin_edges(everything.astype(np.float64), _BINS)
+    named = {trace.name for trace in figure.data}
+    for (name, values), color in zip(finite.items(), look.classes, strict=False):
+        counts, _ = np.histogram(values, bins=edges)
+        shares = counts / max(1, counts.sum())
+        figure.add_scatter(
+            x=compact(edges),
+            y=compact(np.append(shares, 0.0)),
+            customdata=np.append(counts, 0),
+            name=name,
             legendgroup=name,
-            showlegend=row == 0,
-            marker={"color": color, "line_width": 0},
-            opacity=0.65,
+            showlegend=name not in named,
+            mode="lines",
+            line={"shape": "hv", "width": 1, "color": color},
+            fill="tozeroy",
             xaxis=x,
             yaxis=y,
-            hovertemplate="%{x:.4g}: %{customdata} values, %{y:.1%}<extra></extra>",
+            hovertemplate="from %{x:.4g}: %{customdata} values, %{y:.1%}<extra></extra>",
         )
     figure.update_layout(
         {
@@ -262,6 +325,7 @@ def _histograms(
                 "anchor": x,
                 "tickformat": ".0%",
                 "nticks": 5,
+                "rangemode": "tozero",
                 "title": {"text": "share of values"},
             },
         }
