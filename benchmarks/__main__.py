@@ -6,7 +6,18 @@ import argparse
 
 import torch
 
-from benchmarks import cam, engine, imports, integrated_gradients, memory, shapley, tolerance
+from benchmarks import (
+    cam,
+    engine,
+    event_files,
+    imports,
+    integrated_gradients,
+    memory,
+    projection,
+    recorder,
+    shapley,
+    tolerance,
+)
 
 _ALL = {
     "engine": engine.run,
@@ -15,6 +26,9 @@ _ALL = {
     "tolerance": tolerance.run,
     "memory": memory.run,
     "shapley": shapley.run,
+    "projection": projection.run,
+    "recorder": recorder.run,
+    "event-files": event_files.run,
     "imports": imports.run,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,11 @@ import plotly.graph_objects as go
 from pellucid.errors import InputError, InputTypeError
 from pellucid.interpret.results import (
     Comparison,
+    Diagnosis,
     Explanation,
     Importance,
+    Landscape,
+    Predictions,
     Projection,
     Run,
     Snapshot,
@@ -27,9 +31,15 @@ from pellucid.viz.attributions.tabular import bar, waterfall
 from pellucid.viz.attributions.token_matrix import is_matrix, token_matrix
 from pellucid.viz.attributions.tokens import is_text, tokens
 from pellucid.viz.importance import importance
+from pellucid.viz.model.architecture import architecture
+from pellucid.viz.model.landscape import landscape
 from pellucid.viz.model.weights import weights
+from pellucid.viz.predictions.confusion import confusion_matrix
+from pellucid.viz.predictions.gallery import prediction_gallery
+from pellucid.viz.predictions.residuals import residuals
 from pellucid.viz.projection.scatter import scatter
 from pellucid.viz.training.curves import loss_curves
+from pellucid.viz.training.health import training_health
 
 _MANY = 20  # samples of a table from which on a picture shows all of them
 
@@ -40,7 +50,8 @@ def figure(result: Any, *, theme: str = "light") -> go.Figure:
     Parameters
     ----------
     result
-        An Explanation, Comparison, Importance, Projection, Run or Snapshot.
+        An Explanation, Comparison, Importance, Projection, Run, Diagnosis, Snapshot, Landscape or
+        Predictions.
     theme
         ``"light"`` or ``"dark"``.
 
@@ -56,22 +67,27 @@ def figure(result: Any, *, theme: str = "light") -> go.Figure:
     InputTypeError
         If it is not a result.
     """
-    if isinstance(result, Explanation):
-        return _explanation(result, theme)
-    if isinstance(result, Comparison):
-        return compare(result, theme=theme)
-    if isinstance(result, Importance):
-        return importance(result, theme=theme)
-    if isinstance(result, Projection):
-        return scatter(result, theme=theme)
-    if isinstance(result, Run):
-        return loss_curves(result, theme=theme)
-    if isinstance(result, Snapshot):
-        return weights(result, theme=theme)
+    for kind, draw in _DRAW.items():
+        if isinstance(result, kind):
+            return draw(result, theme=theme)
+    *most, last = (kind.__name__ for kind in _DRAW)
     raise InputTypeError(
-        f"there is no picture of a {type(result).__name__}; give an Explanation, "
-        "Comparison, Importance, Projection, Run or Snapshot"
+        f"there is no picture of a {type(result).__name__}; give one of the results "
+        f"{', '.join(most)} or {last}"
     )
+
+
+def _snapshot(snapshot: Snapshot, theme: str) -> go.Figure:
+    # Without inputs there is no way through the model to be drawn.
+    return architecture(snapshot, theme=theme) if snapshot.edges else weights(snapshot, theme=theme)
+
+
+def _predictions(predictions: Predictions, theme: str) -> go.Figure:
+    if predictions.kind == "regression":
+        return residuals(predictions, theme=theme)
+    if predictions.truth is None:
+        return prediction_gallery(predictions, order="most confident", theme=theme)
+    return confusion_matrix(predictions, theme=theme)
 
 
 def _explanation(explanation: Explanation, theme: str) -> go.Figure:
@@ -103,6 +119,19 @@ def _explanation(explanation: Explanation, theme: str) -> go.Figure:
         f"{axes or 'not known'}; take explanation.to_frame(), or add values up with "
         "explanation.group_sums(groups)"
     )
+
+
+_DRAW: dict[type, Callable[..., go.Figure]] = {
+    Explanation: _explanation,
+    Comparison: compare,
+    Importance: importance,
+    Projection: scatter,
+    Run: loss_curves,
+    Diagnosis: training_health,
+    Snapshot: _snapshot,
+    Landscape: landscape,
+    Predictions: _predictions,
+}
 
 
 def separate(result: Any) -> dict[str, Explanation]:

@@ -1,1 +1,20 @@
 """Maps of points: projections, neighbours, and how faithful a map is."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pellucid.interpret.projection.pca import PCA
+    from pellucid.interpret.projection.tsne import TSNE
+    from pellucid.interpret.projection.umap import UMAP
+
+__all__ = ["PCA", "TSNE", "UMAP"]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when first used: they bring torch and scikit-learn.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{name.lower()}"), name)

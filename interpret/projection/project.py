@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,23 @@ import torch
 from torch import Tensor
 
 from pellucid.errors import InputError, InputTypeError
-from pellucid.interpret.engine import Engine, usable_device
+from pellucid.interpret.engine import Engine
 from pellucid.interpret.inputs import check_finite, is_real, is_whole, read_inputs
 from pellucid.interpret.models import Model
 from pellucid.interpret.points import Kept, Rows
+from pellucid.interpret.projection import references
+from pellucid.interpret.projection.described import read_ids, read_labels, read_pictures
+from pellucid.interpret.projection.features import read_features
+from pellucid.interpret.projection.neighbors import METRICS, Neighbors, Space, nearest
 from pellucid.interpret.projection.pca import pca
-from pellucid.interpret.projection.quality import neighbourhoods
+from pellucid.interpret.projection.quality import Faithfulness, faithfulness
+from pellucid.interpret.projection.stability import stability as measure_stability
+from pellucid.interpret.projection.tsne import TSNE
+from pellucid.interpret.projection.umap import UMAP
 from pellucid.interpret.results import Projection, Provenance
 
-_METHODS = ("pca", "umap")
+_METHODS = ("pca", "tsne", "umap")
+_FEW = 50  # samples below which a map of neighbourhoods says little
 
 
 def project(
@@ -31,65 +39,92 @@ def project(
     dimensions: int = 2,
     neighbors: int = 15,
     min_dist: float = 0.1,
+    spread: float = 1.0,
+    perplexity: float = 30.0,
+    metric: str = "euclidean",
+    backend: str = "auto",
     labels: Any = None,
+    supervised: bool = False,
+    near: Any = None,
+    seeds: int = 0,
     class_names: Sequence[str] | None = None,
+    feature_names: Sequence[str] | None = None,
     sample_ids: Sequence[Any] | np.ndarray | None = None,
     display: Any = None,
     device: Any = "auto",
     batch_size: int | str = "auto",
     seed: int = 0,
     progress: bool | None = None,
+    **options: Any,
 ) -> Projection:
     """Draw samples as points on a map, and measure how faithful the map is.
 
     Parameters
     ----------
     features_or_model
-        Features, shape (samples, ...), flattened; or a `torch.nn.Module`, whose layer `at` is read
-        while it sees `inputs`.
+        Features, shape (samples, ...), flattened: an array, a data frame, or a `Dataset`, which
+        brings its labels and names along; or a `torch.nn.Module`, whose layer `at` is read while
+        it sees `inputs`.
     inputs
         What the model sees; None where features are given.
     method
-        ``"umap"`` (neighbourhoods; through umap-learn), ``"pca"`` (directions of largest variance),
-        or ``"auto"``: UMAP, but PCA for fewer than 50 samples.
+        ``"umap"`` (neighbourhoods, and some of the global shape), ``"tsne"`` (more of the
+        neighbourhoods, less of the shape), ``"pca"`` (directions of largest variance), or
+        ``"auto"``: UMAP, but PCA for fewer than 50 samples.
     at
         The layer to read, by its path in the model.
     dimensions
         2 or 3.
     neighbors
         How many nearest neighbours UMAP looks at, and the measures of trust.
-    min_dist
-        How near UMAP may put points to each other.
+    min_dist, spread
+        How near UMAP may put points to each other, and how far it spreads them.
+    perplexity
+        Of t-SNE: roughly how many neighbours each point looks at.
+    metric
+        ``"euclidean"``, ``"cosine"`` or ``"correlation"``; umap-learn has others.
+    backend
+        ``"auto"``: ours, in torch, on the device of the data (t-SNE of many samples on a CPU:
+        openTSNE or scikit-learn). ``"umap-learn"`` and ``"cuml"`` for UMAP, ``"scikit-learn"`` and
+        ``"openTSNE"`` for t-SNE.
     labels
         The class of each sample: indices or names. It colours the map; it does not shape it.
-    class_names, sample_ids
-        Names for the classes and the samples.
+    supervised
+        Whether the labels shape the map (UMAP), and so show themselves where the features may not.
+    near
+        An earlier `Projection` of the same samples, or its coordinates: the points start there, and
+        are held near (UMAP), so that maps of several moments can be compared.
+    seeds
+        How many more maps to make with other seeds, to say how much of this one is chance.
+    class_names, feature_names, sample_ids
+        Names for the classes, the features and the samples.
     display
         A picture of each sample, shape (samples, rows, columns[, 3]) or (samples, 1 or 3, rows,
         columns).
     device, batch_size, seed, progress
         As for `pellucid.explain`.
+    options
+        Further arguments of umap-learn's or cuML's UMAP, such as ``densmap=True``.
 
     Returns
     -------
     Projection
-        Coordinates, with the preserved neighbourhood and the trustworthiness of each point.
+        Coordinates, and how much of the neighbourhoods they keep, point by point.
 
     Raises
     ------
     InputError, InputTypeError
         If an argument cannot be worked with: an unknown layer, NaN, fewer samples than neighbours.
+    MissingDependencyError
+        If the backend is not installed.
     """
-    if method not in ("auto", *_METHODS):
-        raise InputError(f"method={method!r} is not known; use 'auto', 'pca' or 'umap'")
-    if dimensions not in (2, 3):
-        raise InputError(f"dimensions={dimensions!r}; a map has 2 or 3")
-    if not is_whole(neighbors) or neighbors < 2:
-        raise InputError(f"neighbors={neighbors!r}; give a whole number from 2")
+    made = _Map(
+        method, dimensions, neighbors, min_dist, spread, perplexity, metric, backend, options
+    )
     if not is_whole(seed) or not 0 <= seed < 2**32:
         raise InputError(f"seed={seed!r}; give a whole number from 0 to 2**32 - 1")
-    if not is_real(min_dist) or not 0 <= min_dist <= 1:
-        raise InputError(f"min_dist={min_dist!r}; give a number from 0 to 1")
+    if not is_whole(seeds) or seeds < 0:
+        raise InputError(f"seeds={seeds!r}; give the number of further maps, 0 for none")
     name, where = "features", "input"
     if isinstance(features_or_model, torch.nn.Module):
         features, name = _read(features_or_model, inputs, at, device, batch_size, seed, progress)
@@ -100,59 +135,205 @@ def project(
                 f"the first argument is a {type(features_or_model).__name__}, taken as features; "
                 "inputs and at go with a torch.nn.Module"
             )
-        batch = read_inputs(features_or_model, attribute=None, dtype=None, differentiable=False)
-        found = list(batch.tensors().values())
-        if len(found) != 1:
-            raise InputTypeError(f"features are one array, not {len(found)}")
-        features = found[0].reshape(batch.samples, -1)
-        if not isinstance(device, str) or device != "auto":
-            features = features.to(usable_device(device))
-    n = len(features)
+        features = read_features(features_or_model, device)
+        given = features_or_model
+        labels = getattr(given, "targets", None) if labels is None else labels
+        if class_names is None:
+            class_names = getattr(given, "class_names", None)
+        if sample_ids is None:
+            sample_ids = getattr(given, "sample_ids", None)
+        if feature_names is None:
+            feature_names = getattr(given, "feature_names", None)
+    n, width = features.shape
     if n < 4:
         raise InputError(
             f"a map of {n} {'sample' if n == 1 else 'samples'} says nothing; give at least 4"
         )
-    chosen = ("umap" if n >= 50 else "pca") if method == "auto" else method
-    if chosen == "umap" and n <= neighbors:
-        raise InputError(
-            f"UMAP with neighbors={neighbors} needs more than {neighbors} samples, got {n}; give "
-            "fewer neighbors, or method='pca'"
-        )
     check_finite(features, f"the features at {where}")
     if bool((features == features[0]).all()):
         raise InputError(f"the features at {where} are the same for all samples: there is no map")
-    share: np.ndarray | None = None
-    settings: dict[str, Any] = {"method": "auto" if method == "auto" else chosen}
-    if chosen == "pca":
-        if features.shape[1] < dimensions:
-            raise InputError(f"{features.shape[1]} feature gives no map of {dimensions} dimensions")
-        found_map, ratio = pca(features, dimensions)
-        coordinates, share = found_map.float(), ratio.cpu().numpy()
-    else:
-        coordinates = _umap(features.float(), dimensions, int(neighbors), min_dist, int(seed))
-        settings |= {"neighbors": neighbors, "min_dist": min_dist, "backend": "umap-learn"}
+    index, names = read_labels(_classes(labels), class_names, n)
+    if supervised and index is None:
+        raise InputError("supervised=True lets the labels shape the map; give labels")
+    chosen = made.method_for(n, width)
     # The measures are defined for fewer neighbours than half of the samples.
     compared = min(neighbors, (n - 1) // 2)
-    preservation, trust = neighbourhoods(features, coordinates.to(features.device), compared)
-    index, names = _labels(labels, class_names, n)
+    metric_known = metric if metric in METRICS else "euclidean"
+    found = nearest(Space(features, metric_known), min(max(neighbors, 2), n - 1), seed=seed)
+    shaped = made.make(features, chosen, found, index if supervised else None, near, seed)
+    places = shaped.places.to(features.device)
+    trust = faithfulness(features, places, compared, found=found, metric=metric_known, seed=seed)
+    moved = disparity = None
+    if seeds and chosen != "pca":
+        moved, disparity = measure_stability(
+            lambda other: made.make(
+                features, chosen, found, index if supervised else None, near, other
+            ).places.numpy(),
+            shaped.places.numpy(),
+            range(seed + 1, seed + 1 + seeds),
+        )
     return Projection(
-        coordinates=coordinates.cpu().numpy().astype(np.float32),
+        coordinates=shaped.places.numpy(),
         method=chosen,
         neighbors=compared,
-        preservation=preservation.cpu().numpy(),
-        trustworthiness=trust.cpu().numpy(),
-        features=features.shape[1],
-        explained_variance_ratio=share,
+        features=width,
+        explained_variance_ratio=shaped.shares,
+        loadings=shaped.loadings,
+        nearest=found.indices[:, :compared].cpu().numpy().astype(np.int32),
+        recall=found.recall,
+        moved=moved,
+        disparity=disparity,
         labels=index,
         class_names=names,
-        sample_ids=_ids(sample_ids, n),
-        display=_pictures(display, n),
+        feature_names=None if feature_names is None else tuple(map(str, feature_names)),
+        sample_ids=read_ids(sample_ids, n),
+        display=read_pictures(display, n),
         at=where,
-        settings=settings,
+        settings={"method": method if method == "auto" else chosen, **shaped.settings},
         provenance=Provenance(
-            model=name, device=str(features.device), seed=seed if chosen == "umap" else None
+            model=name, device=str(features.device), seed=None if chosen == "pca" else seed
         ),
+        **_measures(trust),
     )
+
+
+@dataclass(frozen=True)
+class _Shaped:
+    """A map, and what its method says of it."""
+
+    places: Tensor  # on the CPU, float32
+    settings: dict[str, Any]
+    shares: np.ndarray | None = None
+    loadings: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class _Map:
+    """How a map is made, checked."""
+
+    method: str
+    dimensions: int
+    neighbors: int
+    min_dist: float
+    spread: float
+    perplexity: float
+    metric: str
+    backend: str
+    options: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.method not in ("auto", *_METHODS):
+            raise InputError(
+                f"method={self.method!r} is not known; use 'auto', 'pca', 'tsne' or 'umap'"
+            )
+        if self.dimensions not in (2, 3):
+            raise InputError(f"dimensions={self.dimensions!r}; a map has 2 or 3")
+        if not is_whole(self.neighbors) or self.neighbors < 2:
+            raise InputError(f"neighbors={self.neighbors!r}; give a whole number from 2")
+        if not is_real(self.min_dist) or not 0 <= self.min_dist <= 1:
+            raise InputError(f"min_dist={self.min_dist!r}; give a number from 0 to 1")
+        known = ("auto", "torch", *references.BACKENDS, "scikit-learn", "openTSNE")
+        if self.backend not in known:
+            raise InputError(f"backend={self.backend!r}; there are {', '.join(map(repr, known))}")
+        foreign = self.backend in references.BACKENDS
+        if self.options and not foreign:
+            raise InputError(
+                f"project takes no {min(self.options)!r}; further options go to "
+                "backend='umap-learn' or 'cuml'"
+            )
+        if self.metric not in METRICS and not foreign:
+            raise InputError(
+                f"metric={self.metric!r}; there are {', '.join(map(repr, METRICS))}; "
+                "backend='umap-learn' has others"
+            )
+
+    def method_for(self, n: int, width: int) -> str:
+        """Return the method for so many samples, or say why it cannot be."""
+        chosen = ("umap" if n >= _FEW else "pca") if self.method == "auto" else self.method
+        if chosen == "umap" and n <= self.neighbors:
+            raise InputError(
+                f"UMAP with neighbors={self.neighbors} needs more than {self.neighbors} samples, "
+                f"got {n}; give fewer neighbors, or method='pca'"
+            )
+        if chosen == "pca" and width < self.dimensions:
+            raise InputError(f"{width} feature gives no map of {self.dimensions} dimensions")
+        fitting = {"umap": references.BACKENDS, "tsne": ("scikit-learn", "openTSNE")}
+        if self.backend not in ("auto", "torch", *fitting.get(chosen, ())):
+            raise InputError(f"backend={self.backend!r} does not make maps with {chosen}")
+        return chosen
+
+    def make(
+        self,
+        features: Tensor,
+        chosen: str,
+        found: Neighbors,
+        labels: np.ndarray | None,
+        near: Any,
+        seed: int,
+    ) -> _Shaped:
+        """Make the map."""
+        if near is not None and (chosen != "umap" or self.backend in references.BACKENDS):
+            raise InputError("near goes with method='umap' and our own backend")
+        if chosen == "pca":
+            directions = pca(features, self.dimensions, seed)
+            places = directions.coordinates(features).float().cpu()
+            return _Shaped(
+                places, {}, directions.shares.cpu().numpy(), directions.directions.cpu().numpy()
+            )
+        if chosen == "tsne":
+            theirs = TSNE(
+                self.dimensions,
+                perplexity=self.perplexity,
+                metric=self.metric,
+                backend=self.backend,
+                random_state=seed,
+            ).fit(features)
+            settings = {"perplexity": self.perplexity, "backend": theirs.backend_}
+            return _Shaped(torch.from_numpy(theirs.embedding_), settings | self._metric())
+        settings = {"neighbors": self.neighbors, "min_dist": self.min_dist} | self._metric()
+        if self.backend in references.BACKENDS:
+            given = references.reference_umap(
+                features.float().cpu().numpy(),
+                self.backend,
+                dimensions=self.dimensions,
+                neighbors=self.neighbors,
+                min_dist=self.min_dist,
+                spread=self.spread,
+                metric=self.metric,
+                seed=seed,
+                labels=labels,
+                options=self.options,
+            )
+            settings |= {"backend": self.backend} | self.options
+            return _Shaped(torch.from_numpy(given), settings)
+        ours = UMAP(
+            self.dimensions,
+            n_neighbors=self.neighbors,
+            min_dist=self.min_dist,
+            spread=self.spread,
+            metric=self.metric,
+            random_state=seed,
+        ).fit(features, labels, neighbors=found, near=getattr(near, "coordinates", near))
+        return _Shaped(torch.from_numpy(ours.embedding_), settings | {"backend": "torch"})
+
+    def _metric(self) -> dict[str, Any]:
+        return {} if self.metric == "euclidean" else {"metric": self.metric}
+
+
+def _measures(trust: Faithfulness) -> dict[str, Any]:
+    return {
+        "preservation": trust.preservation.cpu().numpy(),
+        "trustworthiness": trust.trustworthiness.cpu().numpy(),
+        "continuity": trust.continuity.cpu().numpy(),
+        "measures": {name: values.cpu().numpy() for name, values in trust.measures.items()},
+        "triplets": trust.triplets,
+    }
+
+
+def _classes(labels: Any) -> Any:
+    """Return labels that are classes; a regression's targets, which a dataset brings, are none."""
+    kind = getattr(labels, "dtype", None)
+    return None if isinstance(kind, np.dtype) and kind.kind == "f" else labels
 
 
 def _read(
@@ -192,75 +373,4 @@ def _read(
             # Of two rows first: an axis of time may be as long as a chunk by chance.
             block.activations(Rows(min(2, block.n)), at, Kept())
             block.activations(Rows(block.n), at, everything)
-    return everything.found, adapted.name
-
-
-def _umap(features: Tensor, dimensions: int, neighbors: int, min_dist: float, seed: int) -> Tensor:
-    with warnings.catch_warnings():
-        # That a seed means one thread is what we want, and TensorFlow is not missed.
-        warnings.filterwarnings("ignore", message="n_jobs value .* overridden")
-        warnings.filterwarnings("ignore", message="Tensorflow not installed")
-        import umap
-
-        reducer = umap.UMAP(
-            n_components=dimensions,
-            n_neighbors=neighbors,
-            min_dist=min_dist,
-            random_state=seed,
-            n_jobs=1,
-        )
-        coordinates = reducer.fit_transform(features.cpu().numpy())
-    return torch.from_numpy(np.asarray(coordinates, dtype=np.float32))
-
-
-def _labels(
-    labels: Any, class_names: Sequence[str] | None, n: int
-) -> tuple[np.ndarray | None, tuple[str, ...] | None]:
-    names = tuple(map(str, class_names)) if class_names is not None else None
-    if labels is None:
-        return None, names
-    given = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
-    if given.shape != (n,):
-        raise InputError(f"labels have shape {given.shape}; expected one for each of {n} samples")
-    if given.dtype.kind in "iub":
-        index = given.astype(np.int64)
-        if names is not None and (index.min() < 0 or index.max() >= len(names)):
-            raise InputError(
-                f"labels go from {index.min()} to {index.max()}, but there are {len(names)} "
-                "class names"
-            )
-        return index, names
-    if given.dtype.kind == "f":
-        raise InputTypeError("labels are classes, integers or names; these are real numbers")
-    found = tuple(sorted(set(given.astype(str).tolist())))
-    names = names or found
-    unknown = sorted(set(found) - set(names))
-    if unknown:
-        raise InputError(f"labels name {unknown[0]!r}, which is not among the class names")
-    return np.array([names.index(label) for label in given.astype(str)]), names
-
-
-def _ids(sample_ids: Sequence[Any] | np.ndarray | None, n: int) -> np.ndarray:
-    if sample_ids is None:
-        return np.arange(n)
-    ids = np.array(sample_ids)  # a copy: what is the caller's may change
-    if ids.shape != (n,):
-        raise InputError(f"sample_ids have shape {ids.shape}; expected one for each of {n} samples")
-    return ids if ids.dtype.kind in "iu" else ids.astype(str)
-
-
-def _pictures(display: Any, n: int) -> np.ndarray | None:
-    """Return pictures as (samples, rows, columns) or (samples, rows, columns, 3)."""
-    if display is None:
-        return None
-    pictures = np.array(display.detach().cpu() if isinstance(display, Tensor) else display)
-    if pictures.ndim == 4 and pictures.shape[1] in (1, 3) and pictures.shape[3] not in (1, 3):
-        pictures = pictures.transpose(0, 2, 3, 1)
-    if pictures.ndim == 4 and pictures.shape[3] == 1:
-        pictures = pictures[..., 0]
-    if len(pictures) != n or pictures.ndim not in (3, 4) or pictures.shape[3:] not in ((), (3,)):
-        raise InputError(
-            f"display has shape {np.shape(display)}; expected pictures of {n} samples, such as "
-            f"({n}, rows, columns)"
-        )
-    return pictures
+    return everything.found.reshape(batch.samples, -1), adapted.name

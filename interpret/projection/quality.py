@@ -1,64 +1,207 @@
-"""How faithful a map is, point by point."""
+"""How faithful a map is: point by point, and as a whole.
+
+Up to some 8,000 points every measure is exact. Beyond, those that rank all points
+(trustworthiness, continuity) are taken over some 500 points, exactly for these, with the standard
+error of their mean; and point by point from the ranks among some 1,000 others.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-# Distances from a chunk of points to all others, in float64.
-_CHUNK_BYTES = 64 * 2**20
+from pellucid.interpret.projection.neighbors import Neighbors, Space, nearest
+
+_EXACT = 8192  # points up to which all pairs are looked at
+_CHUNK = 64 * 2**20  # bytes of the distances that are held at once
+_ASKED, _OTHERS, _TRIPLETS = 512, 1024, 50_000
+KS = (5, 15, 50)
 
 
-def neighbourhoods(features: Tensor, coordinates: Tensor, neighbors: int) -> tuple[Tensor, Tensor]:
-    """Compare each point's nearest neighbours among the features with those on the map.
+@dataclass(frozen=True)
+class Faithfulness:
+    """How much of the neighbourhoods a map kept.
 
-    Exact, in chunks of points: the time grows with the square of the number of points.
+    Attributes
+    ----------
+    preservation, trustworthiness, continuity
+        Shape (samples,), at the number of neighbours asked for.
+    measures
+        For each measure its mean at several numbers of neighbours: ``"neighbors"`` says which,
+        ``"standard_error"`` by how much that of trustworthiness may be off (zeros where exact).
+    triplets
+        Of random triplets, the share in which the same of two points is the nearer on the map: the
+        global shape. 0.5 is chance.
+    """
+
+    preservation: Tensor
+    trustworthiness: Tensor
+    continuity: Tensor
+    measures: dict[str, Tensor]
+    triplets: float
+
+
+def faithfulness(
+    features: Tensor,
+    places: Tensor,
+    k: int,
+    *,
+    found: Neighbors | None = None,
+    metric: str = "euclidean",
+    seed: int = 0,
+) -> Faithfulness:
+    """Compare the neighbourhoods among the features with those on a map.
 
     Parameters
     ----------
-    features, coordinates
+    features, places
         Shape (samples, features) and (samples, dimensions).
-    neighbors
+    k
         How many nearest neighbours to look at, fewer than half of the samples.
+    found
+        The nearest neighbours among the features, where they are known: `k` of them or more.
+    metric
+        Of the features; the map's is Euclidean.
+    seed
+        Of the points that are drawn where there are too many to look at all.
 
     Returns
     -------
-    preservation
-        Share of each point's neighbours that the map kept, shape (samples,).
-    trustworthiness
-        Of each point (Venna and Kaski 2001), shape (samples,): its mean is scikit-learn's
-        `sklearn.manifold.trustworthiness`.
+    Faithfulness
+        Trustworthiness and continuity are those of Venna and Kaski (2001): a point's is 1 where no
+        point was drawn into its neighbourhood, and none out of it; their means are scikit-learn's
+        `sklearn.manifold.trustworthiness`, and that of the two spaces exchanged.
     """
-    n, k = len(features), neighbors
-    there, here = _Distances(features), _Distances(coordinates)
-    size = max(1, _CHUNK_BYTES // (8 * n))
-    kept, intruders = [], []
-    for start in range(0, n, size):
-        rows = torch.arange(start, min(start + size, n), device=features.device)
-        far = there.of(rows)
-        nearest = far.topk(k, largest=False).indices
-        shown = here.of(rows).topk(k, largest=False).indices
-        kept.append((shown[:, :, None] == nearest[:, None, :]).any(2).double().mean(1))
-        penalty = torch.zeros(len(rows), dtype=torch.float64, device=features.device)
-        for j in range(k):
-            distance = far.gather(1, shown[:, j : j + 1])
-            rank = (far < distance).sum(1) + 1
-            penalty += (rank - k).clamp_min(0)
-        intruders.append(penalty)
-    scale = 2 / (k * (2 * n - 3 * k - 1))
-    return torch.cat(kept), 1 - scale * torch.cat(intruders)
+    n = len(features)
+    generator = torch.Generator().manual_seed(seed)
+    there, here = _Pairs(features, metric, n <= _EXACT), _Pairs(places, "euclidean", n <= _EXACT)
+    ks = sorted({j for j in (*KS, k) if j < (n - 1) / 2} | {k})
+    if n <= _EXACT:
+        rows = torch.arange(n, device=features.device)
+        kept, trust, going = _measured(there, here, rows, ks)
+        at = ks.index(k)
+        mine = (kept[at], trust[at], going[at])
+        errors = torch.zeros(len(ks), dtype=torch.float64)
+    else:
+        rows = torch.randperm(n, generator=generator)[:_ASKED].to(features.device)
+        kept, trust, going = _measured(there, here, rows, ks)
+        errors = trust.std(1) / len(rows) ** 0.5
+        mine = _by_others(there, here, found, k, generator)
+    measures = {
+        "neighbors": torch.tensor(ks),
+        "preservation": kept.mean(1),
+        "trustworthiness": trust.mean(1),
+        "continuity": going.mean(1),
+        "standard_error": errors,
+    }
+    return Faithfulness(*mine, measures, _triplets(there, here, generator))
 
 
-class _Distances:
-    """Squared distances from some points to all, in float64, infinite to the point itself."""
+class _Pairs:
+    """Squared distances between points: in float64 where all pairs are looked at."""
 
-    def __init__(self, points: Tensor) -> None:
-        # Centred, so that the sum of products below loses no digits to a common offset.
-        self._points = points.double() - points.double().mean(0)
-        self._norms = (self._points**2).sum(1)
+    def __init__(self, points: Tensor, metric: str, exact: bool) -> None:
+        space = Space(points, metric)
+        self.space = space
+        if exact:
+            points = points.double()
+            if metric == "correlation":
+                points = points - points.mean(1, keepdim=True)
+            if metric == "euclidean":
+                points = points - points.mean(0)
+            else:
+                points = points / points.norm(dim=1, keepdim=True).clamp_min(1e-300)
+            self.points, self.norms = points, points.square().sum(1)
+        else:
+            self.points, self.norms = space.points, space.norms
 
-    def of(self, rows: Tensor) -> Tensor:
-        """Return the distances, shape (rows, samples)."""
-        squares = self._norms[rows, None] + self._norms - 2 * self._points[rows] @ self._points.T
-        squares[torch.arange(len(rows), device=rows.device), rows] = torch.inf
-        return squares
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def of(self, rows: Tensor, to: Tensor | None = None) -> Tensor:
+        """Return the squared distances from some points to all (or some), infinite to itself."""
+        others = self.points if to is None else self.points[to]
+        norms = self.norms if to is None else self.norms[to]
+        found = torch.addmm(norms, self.points[rows], others.T, alpha=-2)
+        found += self.norms[rows, None]
+        columns = torch.arange(len(self), device=rows.device) if to is None else to
+        return found.masked_fill_(rows[:, None] == columns, torch.inf)
+
+    def between(self, one: Tensor, other: Tensor) -> Tensor:
+        return (self.points[one] - self.points[other]).square().sum(-1)
+
+
+def _measured(
+    there: _Pairs, here: _Pairs, rows: Tensor, ks: list[int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return preservation, trustworthiness and continuity of some points, (numbers, points)."""
+    n, most = len(there), max(ks)
+    size = max(1, _CHUNK // (16 * n))
+    kept, trust, going = [], [], []
+    for part in torch.split(rows, size):
+        far, near = there.of(part), here.of(part)
+        real = far.topk(most, largest=False)
+        shown = near.topk(most, largest=False)
+        common = shown.indices[:, :, None] == real.indices[:, None, :]
+        drawn_in = _ranks(far, shown.indices)
+        torn_out = _ranks(near, real.indices)
+        for k in ks:
+            kept.append(common[:, :k, :k].any(2).double().mean(1))
+            trust.append(1 - _scale(n, k) * (drawn_in[:, :k] - k).clamp_min(0).sum(1))
+            going.append(1 - _scale(n, k) * (torn_out[:, :k] - k).clamp_min(0).sum(1))
+    count = len(ks)
+    return tuple(  # type: ignore[return-value]
+        torch.stack([torch.cat(parts[i::count]) for i in range(count)])
+        for parts in (kept, trust, going)
+    )
+
+
+def _ranks(squares: Tensor, of: Tensor) -> Tensor:
+    """Return which nearest neighbour of its row each of some points is, from 1; float64."""
+    ordered = squares.sort(1).values
+    return (torch.searchsorted(ordered, squares.gather(1, of).contiguous()) + 1).double()
+
+
+def _scale(n: int, k: int) -> float:
+    return 2 / (k * (2 * n - 3 * k - 1))
+
+
+def _by_others(
+    there: _Pairs, here: _Pairs, found: Neighbors | None, k: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the three measures of every point, ranks being estimated among some others."""
+    n = len(there)
+    real = (found or nearest(there.space, k)).indices[:, :k]
+    shown = nearest(here.space, k, recall=0.995).indices
+    others = torch.randperm(n, generator=generator)[:_OTHERS].to(real.device)
+    kept: list[Tensor] = []
+    trust: list[Tensor] = []
+    going: list[Tensor] = []
+    size = max(1, _CHUNK // (4 * _OTHERS))
+    for part in torch.split(torch.arange(n, device=real.device), size):
+        kept.append((shown[part, :, None] == real[part, None, :]).any(2).double().mean(1))
+        for pairs, mine, into in ((there, shown, trust), (here, real, going)):
+            ordered = pairs.of(part, others).sort(1).values
+            distances = pairs.between(part[:, None], mine[part])
+            nearer = torch.searchsorted(ordered, distances.contiguous())
+            ranks = nearer.double() * ((n - 1) / len(others)) + 1
+            into.append(1 - _scale(n, k) * (ranks - k).clamp_min(0).sum(1))
+    return torch.cat(kept), torch.cat(trust), torch.cat(going)
+
+
+def _triplets(there: _Pairs, here: _Pairs, generator: torch.Generator) -> float:
+    """Return the share of random triplets whose order the map kept (Wang and others 2021)."""
+    n = len(there)
+    drawn = torch.randint(n, (3, _TRIPLETS), generator=generator).to(there.points.device)
+    one, two, three = drawn
+    real = (one != two) & (two != three) & (one != three)
+    agreed = hits = 0
+    for part in torch.split(real.nonzero()[:, 0], 8192):
+        a, b, c = one[part], two[part], three[part]
+        far = there.between(a, b) < there.between(a, c)
+        near = here.between(a, b) < here.between(a, c)
+        hits += int((far == near).sum())
+        agreed += len(part)
+    return hits / max(1, agreed)

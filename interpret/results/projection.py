@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -25,7 +25,7 @@ class Projection(Result):
     coordinates
         Shape (samples, 2 or 3).
     method
-        ``"pca"`` or ``"umap"``.
+        ``"pca"``, ``"tsne"`` or ``"umap"``.
     neighbors
         How many neighbours the two measures below look at.
     preservation
@@ -34,12 +34,35 @@ class Projection(Result):
     trustworthiness
         Trustworthiness of each sample (Venna and Kaski 2001): 1 where no point was drawn into its
         neighbourhood that does not belong there. The mean is scikit-learn's trustworthiness.
+    continuity
+        As trustworthiness, with the two spaces exchanged: 1 where no neighbour was torn away.
+    measures
+        The means of the three over the samples at several numbers of neighbours: arrays
+        ``"preservation"``, ``"trustworthiness"``, ``"continuity"``, with ``"neighbors"`` and the
+        ``"standard_error"`` of trustworthiness (zeros where it is exact). Those of the whole map,
+        also of a slice.
+    triplets
+        Of random triplets of samples, the share in which the same of two is the nearer on the map:
+        its global shape. 0.5 is chance.
+    nearest
+        Each sample's nearest neighbours among the features, shape (samples, neighbors), int32,
+        positions on the whole map; or None.
+    recall
+        The share of them that the search found.
+    moved
+        How far each sample moves on maps with other seeds, in root mean square extents of the map,
+        shape (samples,); None where no others were made.
+    disparity
+        Of those maps, aligned (Procrustes): 0 for the same shape, 1 for no likeness.
     explained_variance_ratio
         Share of the variance that each axis carries, where the method says so (PCA).
+    loadings
+        The direction of each axis in the features, shape (dimensions, features), where the method
+        says so (PCA).
     labels
         Class index of each sample, where known.
-    class_names, sample_ids
-        Names for the classes and the samples.
+    class_names, feature_names, sample_ids
+        Names for the classes, the features and the samples.
     display
         A picture of each sample, shape (samples, rows, columns) or (samples, rows, columns, 3).
     at
@@ -54,9 +77,18 @@ class Projection(Result):
     preservation: np.ndarray
     trustworthiness: np.ndarray
     features: int
+    continuity: np.ndarray | None = None
+    measures: dict[str, np.ndarray] = field(default_factory=dict)
+    triplets: float | None = None
+    nearest: np.ndarray | None = None
+    recall: float | None = None
+    moved: np.ndarray | None = None
+    disparity: float | None = None
     explained_variance_ratio: np.ndarray | None = None
+    loadings: np.ndarray | None = None
     labels: np.ndarray | None = None
     class_names: tuple[str, ...] | None = None
+    feature_names: tuple[str, ...] | None = None
     sample_ids: np.ndarray | None = None
     display: np.ndarray | None = None
     at: str = "input"
@@ -65,6 +97,9 @@ class Projection(Result):
         "coordinates",
         "preservation",
         "trustworthiness",
+        "continuity",
+        "nearest",
+        "moved",
         "labels",
         "sample_ids",
         "display",
@@ -89,8 +124,8 @@ class Projection(Result):
         Returns
         -------
         pandas.DataFrame
-            Columns ``sample_id``, ``x``, ``y`` (and ``z``), ``preservation``, ``trustworthiness``,
-            and ``label`` where known.
+            Columns ``sample_id``, ``x``, ``y`` (and ``z``), ``preservation``, ``trustworthiness``;
+            ``continuity``, ``moved`` and ``label`` where known.
         """
         import pandas as pd
 
@@ -99,6 +134,9 @@ class Projection(Result):
             columns[axis] = values
         columns["preservation"] = self.preservation
         columns["trustworthiness"] = self.trustworthiness
+        for name in ("continuity", "moved"):
+            if getattr(self, name) is not None:
+                columns[name] = getattr(self, name)
         if self.labels is not None:
             columns["label"] = self.labels
         return pd.DataFrame(columns)
@@ -110,10 +148,19 @@ class Projection(Result):
         """Return one sentence on how far the map can be trusted."""
         if not len(self):
             return "no points"
-        return (
+        said = (
             f"{self.preservation.mean():.0%} of the {self.neighbors} nearest neighbours kept, "
             f"trustworthiness {self.trustworthiness.mean():.3f}"
         )
+        if self.continuity is not None:
+            said += f", continuity {self.continuity.mean():.3f}"
+        if self.triplets is not None:
+            said += f"; {self.triplets:.0%} of random triplets in order"
+        if self.recall is not None and self.recall < 1:
+            said += f"; {self.recall:.1%} of the neighbours were found"
+        if self.disparity is not None:
+            said += f"; other seeds change {self.disparity:.1%} of its shape"
+        return said
 
     def summary(self) -> str:
         """Return what was projected, how, and how faithful the map is."""

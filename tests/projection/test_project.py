@@ -12,7 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 import pellucid as pl
 from pellucid.errors import InputError, InputTypeError, ModelError, PellucidError
 from pellucid.interpret.projection.pca import pca
-from pellucid.interpret.projection.quality import neighbourhoods
+from pellucid.interpret.projection.quality import faithfulness
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,8 @@ def network():
 def test_pca_is_that_of_scikit_learn_for_tall_and_for_wide_data(n, width, offset, seed):
     data = np.random.default_rng(seed % 2**32).normal(size=(n, width)) * np.arange(1, width + 1)
     theirs = PCA(2, svd_solver="full").fit(data + offset)
-    ours, share = pca(torch.from_numpy(data + offset), 2)
+    found = pca(torch.from_numpy(data + offset), 2)
+    ours, share = found.coordinates(torch.from_numpy(data + offset)), found.shares
     scale = np.abs(data).max()
     np.testing.assert_allclose(
         np.abs(ours.numpy()), np.abs(theirs.transform(data + offset)), atol=1e-5 * scale
@@ -51,8 +52,12 @@ def test_trustworthiness_and_neighbours_are_those_of_scikit_learn(digits, device
     )
     coordinates = PCA(2).fit_transform(features)
     for k in (5, 15):
-        preserved, trust = neighbourhoods(
+        found = faithfulness(
             torch.from_numpy(features).to(device), torch.from_numpy(coordinates).to(device), k
+        )
+        preserved, trust = found.preservation, found.trustworthiness
+        assert float(found.continuity.mean()) == pytest.approx(
+            trustworthiness(coordinates, features, n_neighbors=k), abs=1e-9
         )
         assert float(trust.mean()) == pytest.approx(
             trustworthiness(features, coordinates, n_neighbors=k), abs=1e-9
@@ -65,19 +70,22 @@ def test_trustworthiness_and_neighbours_are_those_of_scikit_learn(digits, device
 
 def test_a_map_that_is_the_data_is_wholly_faithful():
     points = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
-    preserved, trust = neighbourhoods(points, points * 3 + 1, 10)
-    assert bool((preserved == 1).all())
-    assert bool((trust == 1).all())
+    found = faithfulness(points, points * 3 + 1, 10)
+    assert bool((found.preservation == 1).all())
+    assert bool((found.trustworthiness == 1).all())
+    assert bool((found.continuity == 1).all())
+    assert found.triplets == 1
 
 
 def test_the_chunks_of_the_measures_do_not_show(monkeypatch, digits):
     points = torch.from_numpy(digits.inputs.reshape(len(digits), -1)[:300])
     points = points + 1e-3 * torch.randn(300, 64, generator=torch.Generator().manual_seed(0))
     flat = torch.from_numpy(PCA(2).fit_transform(points.numpy()))
-    whole = neighbourhoods(points, flat, 7)
-    monkeypatch.setattr("pellucid.interpret.projection.quality._CHUNK_BYTES", 8 * 300 * 11)
-    for one, other in zip(whole, neighbourhoods(points, flat, 7), strict=True):
-        torch.testing.assert_close(one, other)
+    whole = faithfulness(points, flat, 7)
+    monkeypatch.setattr("pellucid.interpret.projection.quality._CHUNK", 16 * 300 * 11)
+    parts = faithfulness(points, flat, 7)
+    for name in ("preservation", "trustworthiness", "continuity"):
+        torch.testing.assert_close(getattr(whole, name), getattr(parts, name))
 
 
 def test_a_layer_is_read_as_the_model_computes_it(digits, device):
@@ -148,7 +156,7 @@ def test_a_reused_layer_and_integer_inputs():
         (lambda: pl.project(np.ones((9, 2))), "same for all"),
         (lambda: pl.project(np.full((9, 2), np.nan)), "NaN"),
         (lambda: pl.project(np.eye(3)), "3 samples"),
-        (lambda: pl.project(np.random.rand(9, 2), method="tsne"), "'umap'"),
+        (lambda: pl.project(np.random.rand(9, 2), method="lle"), "'umap'"),
         (lambda: pl.project(np.random.rand(9, 2), method="umap"), "fewer neighbors"),
         (lambda: pl.project(np.random.rand(9, 1)), "2 dimensions"),
         (lambda: pl.project(np.random.rand(9, 2), dimensions=4), "2 or 3"),

@@ -19,7 +19,18 @@ from viz_samples import (
     make_text,
 )
 
-from pellucid.interpret.results import Comparison, Importance, Layer, Run, Snapshot
+from pellucid.interpret.results import (
+    Comparison,
+    Diagnosis,
+    Finding,
+    Importance,
+    Landscape,
+    Layer,
+    Node,
+    Predictions,
+    Run,
+    Snapshot,
+)
 
 
 @pytest.fixture
@@ -72,6 +83,43 @@ def results(rng):
                 "val_loss": (steps, 0.2 + np.exp(-steps / 9)),
                 "accuracy": (steps, 1 - np.exp(-steps / 9)),
             }
+        ),
+        "diagnosis": Diagnosis(
+            findings=(
+                Finding(
+                    kind="vanishing gradients",
+                    severity="problem",
+                    sentence="The gradient of conv1 is a millionth of fc's.",
+                    advice="normalise",
+                    step=20.0,
+                    layer="conv1",
+                    evidence={"conv1": (steps.astype(float), np.exp(-steps / 3))},
+                ),
+            ),
+            healthy=("loss spikes",),
+            unknown={"dead units": "no outputs were recorded"},
+        ),
+        "landscape": Landscape(
+            losses=np.add.outer(np.linspace(-1, 1, 9) ** 2, np.linspace(-1, 1, 9) ** 2),
+            x=np.linspace(-1, 1, 9),
+            y=np.linspace(-1, 1, 9),
+            center=0.0,
+            samples=10,
+        ),
+        "predictions": Predictions(
+            scores=np.array([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4], [0.2, 0.8]]),
+            kind="classification",
+            truth=np.array([0, 1, 1, 0]),
+            class_names=("no", "yes"),
+        ),
+        "architecture": Snapshot(
+            layers=(Layer("fc", "Linear", {"weight": rng.normal(size=(5, 9))}),),
+            nodes=(
+                Node("", "Net", (1, 5), {"parameters": 0.0}),
+                Node("fc", "Linear", (1, 5), {"parameters": 45.0}),
+                Node("act", "ReLU", (1, 5), {"parameters": 0.0}),
+            ),
+            edges=(("input", "fc"), ("fc", "act"), ("act", "output")),
         ),
         "snapshot": Snapshot(
             layers=(

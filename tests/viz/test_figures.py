@@ -105,6 +105,10 @@ DRAW = {
     "projection": viz.scatter,
     "run": viz.loss_curves,
     "snapshot": viz.weights,
+    "diagnosis": viz.training_health,
+    "landscape": viz.landscape,
+    "predictions": viz.confusion_matrix,
+    "architecture": viz.architecture,
 }
 
 

@@ -1,0 +1,152 @@
+"""UMAP's fuzzy graph of neighbours (McInnes, Healy and Melville 2018)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pellucid.interpret.projection.neighbors import Neighbors
+
+_HALVINGS = 40
+_LEAST = 1e-3  # of the mean distance: a width of zero would cut points off
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A symmetric graph in compressed rows.
+
+    Attributes
+    ----------
+    rows
+        Shape (samples + 1,): where each point's edges begin.
+    columns
+        Shape (edges,): the other end.
+    weights
+        Shape (edges,): from 0 to 1.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    weights: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows) - 1
+
+    @property
+    def heads(self) -> Tensor:
+        """The point that each edge belongs to, shape (edges,)."""
+        everyone = torch.arange(len(self), device=self.rows.device)
+        return everyone.repeat_interleave(self.rows.diff())
+
+    @property
+    def degrees(self) -> Tensor:
+        """The sum of each point's weights, shape (samples,)."""
+        ones = torch.ones(len(self), 1, device=self.rows.device)
+        return self.sums(self.weights, ones)[:, 0]
+
+    def sums(self, values: Tensor, table: Tensor) -> Tensor:
+        """Return for each point the sum over its edges of their values times a table's row.
+
+        Parameters
+        ----------
+        values
+            Shape (edges,).
+        table
+            Shape (samples, columns): of an edge, the row of its other end is taken.
+        """
+        # Gathered row by row, without atomics: the same bits each time.
+        return torch.nn.functional.embedding_bag(
+            self.columns, table, self.rows[:-1], mode="sum", per_sample_weights=values
+        )
+
+
+def memberships(distances: Tensor, neighbors: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return how strongly each point holds on to its neighbours, and the widths that decide it.
+
+    Parameters
+    ----------
+    distances
+        Shape (samples, k), the nearest first.
+    neighbors
+        The number that the widths are for: the memberships of a point add up to its logarithm to
+        the base of 2.
+
+    Returns
+    -------
+    memberships
+        Shape (samples, k), from 0 to 1: ``exp(-(distance - nearest) / width)``.
+    nearest, widths
+        Shape (samples,).
+    """
+    positive = distances > 0
+    first = torch.where(positive, distances, torch.inf).amin(1)
+    nearest = torch.where(torch.isfinite(first), first, 0.0)
+    beyond = (distances - nearest[:, None]).clamp_min(0)
+    target = math.log2(neighbors)
+    low, high = torch.zeros_like(nearest), torch.full_like(nearest, torch.inf)
+    width = torch.ones_like(nearest)
+    for _ in range(_HALVINGS):
+        total = torch.where(beyond > 0, torch.exp(-beyond / width[:, None]), 1.0).sum(1)
+        above = total > target
+        high = torch.where(above, width, high)
+        low = torch.where(above, low, width)
+        width = torch.where(torch.isinf(high), 2 * width, (low + high) / 2)
+    mean = torch.where(nearest > 0, distances.mean(1), distances.mean())
+    width = torch.maximum(width, _LEAST * mean).clamp_min(torch.finfo(torch.float32).tiny)
+    held = torch.where(beyond > 0, torch.exp(-beyond / width[:, None]), 1.0)
+    return held, nearest, width
+
+
+def fuzzy_graph(found: Neighbors, neighbors: int) -> Graph:
+    """Return the union of what the points hold on to: ``a + b - a b`` for each pair."""
+    held, _, _ = memberships(found.distances, neighbors)
+    return union(found.indices, held)
+
+
+def union(indices: Tensor, held: Tensor) -> Graph:
+    """Return the symmetric graph of directed memberships, shape (samples, k) each."""
+    n, k = indices.shape
+    heads = torch.arange(n, device=indices.device).repeat_interleave(k)
+    tails, values = indices.reshape(-1), held.reshape(-1)
+    keys = torch.cat([heads * n + tails, tails * n + heads])
+    keys, order = keys.sort(stable=True)
+    values = values.repeat(2)[order]
+    twice = keys[1:] == keys[:-1]
+    first = torch.ones(len(keys), dtype=torch.bool, device=keys.device)
+    first[1:] = ~twice
+    other = torch.zeros_like(values)
+    other[:-1] = torch.where(twice, values[1:], 0.0)
+    weights = (values + other - values * other)[first]
+    keys = keys[first]
+    sizes = torch.bincount(keys // n, minlength=n)
+    rows = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+    return Graph(rows, keys % n, weights)
+
+
+def by_label(graph: Graph, labels: Tensor, weight: float) -> Graph:
+    """Return the graph with edges between different labels weakened, as umap-learn does.
+
+    Parameters
+    ----------
+    labels
+        Shape (samples,), -1 where not known.
+    weight
+        From 0 to 1: how much the labels matter.
+    """
+    apart = 2.5 / (1 - weight) if weight < 1 else 1e12
+    mine, theirs = labels[graph.heads], labels[graph.columns]
+    unknown = (mine < 0) | (theirs < 0)
+    factor = torch.where(unknown, math.exp(-1.0), torch.where(mine == theirs, 1.0, 0.0))
+    factor = factor.clamp_min(math.exp(-min(apart, 700.0))).to(graph.weights.dtype)
+    weights = graph.weights * factor
+    # Every point again holds on to its nearest fully.
+    strongest = torch.segment_reduce(weights, "max", offsets=graph.rows)
+    weights = weights / strongest[graph.heads].clamp_min(torch.finfo(weights.dtype).tiny)
+    order = (graph.columns * len(graph) + graph.heads).argsort()
+    back = torch.empty_like(weights)
+    back[:] = weights[order]
+    # Both directions of an edge hold it: a + b - a b.
+    return Graph(graph.rows, graph.columns, weights + back - weights * back)

@@ -1,0 +1,78 @@
+"""Nearest neighbours: the true ones, in every metric, or as many as were promised."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.neighbors import NearestNeighbors
+
+from pellucid.interpret.projection import neighbors
+from pellucid.interpret.projection.neighbors import METRICS, Space, exact, nearest
+
+
+@given(
+    n=st.integers(4, 60),
+    width=st.integers(2, 30),
+    metric=st.sampled_from(METRICS),
+    offset=st.floats(-1e3, 1e3),
+    seed=st.integers(0, 2**31),
+)
+def test_distances_are_those_of_scikit_learn(n, width, metric, offset, seed):
+    points = np.random.default_rng(seed).normal(size=(n, width))
+    points += offset if metric != "cosine" else 0
+    k = min(5, n - 1)
+    found = nearest(Space(torch.from_numpy(points), metric), k)
+    theirs, _ = NearestNeighbors(n_neighbors=k, metric=metric).fit(points).kneighbors()
+    # float32 points far from zero have lost the digits that tell them apart.
+    loose = np.finfo(np.float32).eps * (1 + abs(offset)) * 10
+    np.testing.assert_allclose(found.distances.numpy(), theirs, atol=loose + 1e-5, rtol=1e-4)
+    assert not (found.indices == torch.arange(n)[:, None]).any()
+    assert found.recall == 1
+
+
+def test_copies_of_a_point_are_at_distance_zero():
+    point = torch.randn(1, 200, generator=torch.Generator().manual_seed(0)) * 100
+    found = nearest(Space(torch.cat([point.expand(6, -1), point + 5, point - 5])), 5)
+    assert (found.distances[:6] == 0).all()
+
+
+@pytest.fixture(scope="module")
+def clouds():
+    rng = np.random.default_rng(0)
+    centers = rng.normal(size=(30, 32))
+    return torch.from_numpy(centers[rng.integers(30, size=9000)] + rng.normal(size=(9000, 32)))
+
+
+def test_cells_keep_the_recall_that_they_report(clouds):
+    space = Space(clouds)
+    everyone = torch.arange(len(clouds))
+    truth = exact(space, space.points, 10, everyone).indices
+    for target in (0.8, 0.95):
+        found = nearest(space, 10, recall=target)
+        true = (truth[:, :, None] == found.indices[:, None, :]).any(2).float().mean().item()
+        assert found.recall >= target
+        assert true == pytest.approx(found.recall, abs=0.02)
+        assert found.distances.diff(dim=1).min() >= 0
+        real = (space.points[:50, None] - space.points[found.indices[:50]]).norm(dim=2)
+        torch.testing.assert_close(found.distances[:50], real, rtol=1e-4, atol=1e-4)
+
+
+def test_points_without_any_shape_are_searched_to_the_end(monkeypatch):
+    monkeypatch.setattr(neighbors, "_EXACT", 1000)
+    noise = torch.randn(3000, 64, generator=torch.Generator().manual_seed(1))
+    found = nearest(Space(noise), 10, recall=0.99)
+    truth = exact(Space(noise), Space(noise).points, 10, torch.arange(3000)).indices
+    assert (truth[:, :, None] == found.indices[:, None, :]).any(2).float().mean() >= 0.98
+
+
+def test_the_same_seed_finds_the_same(clouds):
+    first, again = (nearest(Space(clouds), 10, seed=3) for _ in range(2))
+    assert torch.equal(first.indices, again.indices)
+
+
+def test_rows_of_zeros_have_no_direction_and_harm_nobody():
+    points = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    points[3] = 0
+    for metric in METRICS:
+        assert torch.isfinite(nearest(Space(points, metric), 5).distances).all()
