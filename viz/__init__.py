@@ -37,6 +37,7 @@ from pellucid.viz.show import show
 from pellucid.viz.training.convergence import convergence
 from pellucid.viz.training.curves import loss_curves
 from pellucid.viz.training.gradients import gradient_flow
+from pellucid.viz.training.health import training_health
 from pellucid.viz.training.pictures import run_pictures
 from pellucid.viz.training.rates import learning_rate
 from pellucid.viz.training.ridgelines import ridgelines
@@ -86,6 +87,7 @@ __all__ = [
     "stacked",
     "token_matrix",
     "tokens",
+    "training_health",
     "update_ratios",
     "watched",
     "waterfall",
