@@ -31,7 +31,12 @@ from pellucid.viz.predictions.curves import precision_recall, roc
 from pellucid.viz.predictions.gallery import prediction_gallery
 from pellucid.viz.predictions.residuals import residuals
 from pellucid.viz.predictions.scores import confidence, decision_values
+from pellucid.viz.projection.components import loadings, scree
+from pellucid.viz.projection.measures import map_measures
+from pellucid.viz.projection.multiples import projections
+from pellucid.viz.projection.over_steps import projection_over_steps
 from pellucid.viz.projection.scatter import scatter
+from pellucid.viz.projection.torn import torn_neighbors
 from pellucid.viz.report import report
 from pellucid.viz.show import show
 from pellucid.viz.training.convergence import convergence
@@ -72,10 +77,14 @@ __all__ = [
     "landscape",
     "layer_statistics",
     "learning_rate",
+    "loadings",
     "loss_curves",
+    "map_measures",
     "path",
     "precision_recall",
     "prediction_gallery",
+    "projection_over_steps",
+    "projections",
     "report",
     "residuals",
     "ridgelines",
@@ -83,10 +92,12 @@ __all__ = [
     "run_pictures",
     "sample_matrix",
     "scatter",
+    "scree",
     "show",
     "stacked",
     "token_matrix",
     "tokens",
+    "torn_neighbors",
     "training_health",
     "update_ratios",
     "watched",

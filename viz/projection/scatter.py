@@ -115,14 +115,14 @@ def scatter(
             )
     opacity = 0.85 if chosen is None else 0.3
     add_points(figure, projection, rows, paint, texts=texts, opacity=opacity)
-    if chosen is not None:
-        chosen.draw(figure, projection, look)
 
     sprite, sprite_note = hover_images(projection.display)
     where = "" if projection.at == "input" else f" of {shorten(projection.at, 40)}"
     pca = projection.method == "pca"
     left = 64 if pca and dimensions == 2 else 24
     right, above = _legend(figure, paint, width, left)
+    if chosen is not None:
+        chosen.draw(figure, projection, look)
     marks = 0 if chosen is None else chosen.room(width, left + right)
     frame = Frame(
         title=f"Map of {count:,} samples{where}" if title is None else title,
@@ -195,6 +195,7 @@ def _above(y: float) -> dict[str, Any]:
         "entrywidth": _MARK - 45,
         "entrywidthmode": "pixels",
         "itemsizing": "constant",
+        "bgcolor": "rgba(0,0,0,0)",
     }
 
 
@@ -211,7 +212,7 @@ class _Chosen:
             raise InputError(f"point={point!r} has no finite coordinates on the map")
         found = neighbours.around(projection, neighbours.true_neighbours(projection), row)
         ids = projection.sample_ids
-        return cls(row, shorten(row if ids is None else ids[row], 20), found)
+        return cls(row, shorten(row if ids is None else ids[row], 14), found)
 
     def draw(self, figure: go.Figure, projection: Projection, look: Theme) -> None:
         """Draw the point, lines to its true neighbours, and marks on false ones."""
