@@ -2,6 +2,8 @@
 
 from pellucid.interpret.results import (
     ActivationFunction,
+    Cluster,
+    Clusters,
     Comparison,
     Cost,
     Diagnosis,
@@ -26,6 +28,8 @@ from pellucid.interpret.results import (
 
 __all__ = [
     "ActivationFunction",
+    "Cluster",
+    "Clusters",
     "Comparison",
     "Cost",
     "Diagnosis",

@@ -31,6 +31,7 @@ from pellucid.viz.predictions.curves import precision_recall, roc
 from pellucid.viz.predictions.gallery import prediction_gallery
 from pellucid.viz.predictions.residuals import residuals
 from pellucid.viz.predictions.scores import confidence, decision_values
+from pellucid.viz.projection.clusters import clusters
 from pellucid.viz.projection.components import loadings, scree
 from pellucid.viz.projection.measures import map_measures
 from pellucid.viz.projection.multiples import projections
@@ -58,6 +59,7 @@ __all__ = [
     "beeswarm",
     "biases",
     "calibration",
+    "clusters",
     "compare",
     "confidence",
     "confusion_matrix",

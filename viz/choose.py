@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from pellucid.errors import InputError, InputTypeError
 from pellucid.interpret.results import (
+    Clusters,
     Comparison,
     Diagnosis,
     Explanation,
@@ -37,6 +38,7 @@ from pellucid.viz.model.weights import weights
 from pellucid.viz.predictions.confusion import confusion_matrix
 from pellucid.viz.predictions.gallery import prediction_gallery
 from pellucid.viz.predictions.residuals import residuals
+from pellucid.viz.projection.clusters import clusters
 from pellucid.viz.projection.scatter import scatter
 from pellucid.viz.training.curves import loss_curves
 from pellucid.viz.training.health import training_health
@@ -50,8 +52,8 @@ def figure(result: Any, *, theme: str = "light") -> go.Figure:
     Parameters
     ----------
     result
-        An Explanation, Comparison, Importance, Projection, Run, Diagnosis, Snapshot, Landscape or
-        Predictions.
+        An Explanation, Comparison, Importance, Projection, Clusters, Run, Diagnosis, Snapshot,
+        Landscape or Predictions.
     theme
         ``"light"`` or ``"dark"``.
 
@@ -126,6 +128,7 @@ _DRAW: dict[type, Callable[..., go.Figure]] = {
     Comparison: compare,
     Importance: importance,
     Projection: scatter,
+    Clusters: clusters,
     Run: loss_curves,
     Diagnosis: training_health,
     Snapshot: _snapshot,

@@ -1,6 +1,7 @@
 """The results: NumPy arrays with names, which everything speaks."""
 
 from pellucid.interpret.results.base import Provenance, Result
+from pellucid.interpret.results.clusters import Cluster, Clusters
 from pellucid.interpret.results.comparison import Comparison
 from pellucid.interpret.results.diagnosis import Diagnosis, Finding
 from pellucid.interpret.results.explanation import Cost, Explanation
@@ -14,6 +15,8 @@ from pellucid.interpret.results.storage import load
 
 __all__ = [
     "ActivationFunction",
+    "Cluster",
+    "Clusters",
     "Comparison",
     "Cost",
     "Diagnosis",
