@@ -13,22 +13,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pellucid.interpret.landscape import loss_landscape
     from pellucid import datasets, errors, interpret, viz
     from pellucid.interpret.audit.permutation import importance
     from pellucid.interpret.compare import compare
     from pellucid.interpret.explain import explain
+    from pellucid.interpret.landscape import loss_landscape
     from pellucid.interpret.methods import methods
     from pellucid.interpret.predict import predict
     from pellucid.interpret.projection.project import project
     from pellucid.interpret.results.storage import load
     from pellucid.interpret.snapshot import snapshot
     from pellucid.interpret.training.reading import read_run, read_runs
+    from pellucid.interpret.training.recorder import Recorder
     from pellucid.viz.report import report
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Recorder": "pellucid.interpret.training.recorder",
     "compare": "pellucid.interpret.compare",
     "explain": "pellucid.interpret.explain",
     "importance": "pellucid.interpret.audit.permutation",
@@ -45,6 +47,7 @@ _HOMES = {
 _PACKAGES = ("datasets", "errors", "interpret", "viz")
 
 __all__ = [
+    "Recorder",
     "compare",
     "datasets",
     "errors",
