@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from pellucid.interpret.audit.permutation import importance
     from pellucid.interpret.compare import compare
     from pellucid.interpret.explain import explain
-    from pellucid.interpret.landscape import loss_landscape
+    from pellucid.interpret.inspection.landscape import loss_landscape
+    from pellucid.interpret.inspection.predict import predict
+    from pellucid.interpret.inspection.snapshot import snapshot
     from pellucid.interpret.methods import methods
-    from pellucid.interpret.predict import predict
     from pellucid.interpret.projection.project import project
     from pellucid.interpret.results.storage import load
-    from pellucid.interpret.snapshot import snapshot
     from pellucid.interpret.training.reading import read_run, read_runs
     from pellucid.interpret.training.recorder import Recorder
     from pellucid.viz.report import report
@@ -35,14 +35,14 @@ _HOMES = {
     "explain": "pellucid.interpret.explain",
     "importance": "pellucid.interpret.audit.permutation",
     "load": "pellucid.interpret.results.storage",
-    "loss_landscape": "pellucid.interpret.landscape",
+    "loss_landscape": "pellucid.interpret.inspection.landscape",
     "methods": "pellucid.interpret.methods",
-    "predict": "pellucid.interpret.predict",
+    "predict": "pellucid.interpret.inspection.predict",
     "project": "pellucid.interpret.projection.project",
     "read_run": "pellucid.interpret.training.reading",
     "read_runs": "pellucid.interpret.training.reading",
     "report": "pellucid.viz.report",
-    "snapshot": "pellucid.interpret.snapshot",
+    "snapshot": "pellucid.interpret.inspection.snapshot",
 }
 _PACKAGES = ("datasets", "errors", "interpret", "viz")
 

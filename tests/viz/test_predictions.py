@@ -20,7 +20,7 @@ from sklearn.svm import SVC
 import pellucid as pl
 from pellucid.errors import InputError, InputTypeError
 from pellucid.interpret import Predictions
-from pellucid.interpret.predict import predict
+from pellucid.interpret.inspection.predict import predict
 from pellucid.viz import theme
 from pellucid.viz.predictions import measures, samples
 from pellucid.viz.predictions.calibration import calibration

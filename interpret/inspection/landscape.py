@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from pellucid.errors import InputError, InputTypeError, ModelError
-from pellucid.interpret.directions import Direction, Parameters
 from pellucid.interpret.engine import Engine
 from pellucid.interpret.inputs import is_real, is_whole, read_inputs
-from pellucid.interpret.losses import Loss, Seen, check_loss, choose_loss, read_targets
+from pellucid.interpret.inspection.directions import Direction, Parameters
+from pellucid.interpret.inspection.losses import Loss, Seen, check_loss, choose_loss, read_targets
 from pellucid.interpret.memory import keep_bytes
 from pellucid.interpret.models import Model
 from pellucid.interpret.results import Landscape, Provenance

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pellucid.errors import InputError, ModelError
-from pellucid.interpret.asked import Asked
+from pellucid.interpret.inspection.asked import Asked
 
 
 def kind_of(

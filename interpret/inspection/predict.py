@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import InputError, Interrupted, ModelError
-from pellucid.interpret import truth
-from pellucid.interpret.answers import kind_of, of_classes
-from pellucid.interpret.asked import Asked, outputs_of
+from pellucid.interpret.inspection import truth
+from pellucid.interpret.inspection.answers import kind_of, of_classes
+from pellucid.interpret.inspection.asked import Asked, outputs_of
 from pellucid.interpret.labels import Labels
 from pellucid.interpret.results import Predictions, Provenance
 from pellucid.interpret.targets import known_names

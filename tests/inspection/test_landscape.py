@@ -11,8 +11,8 @@ from torch import nn
 
 import pellucid as pl
 from pellucid.errors import InputError, InputTypeError, ModelError
-from pellucid.interpret.directions import Parameters
-from pellucid.interpret.landscape import loss_landscape
+from pellucid.interpret.inspection.directions import Parameters
+from pellucid.interpret.inspection.landscape import loss_landscape
 from pellucid.interpret.models import Model
 from pellucid.interpret.results import Landscape
 

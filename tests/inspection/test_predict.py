@@ -32,8 +32,9 @@ from torch import nn
 
 import pellucid as pl
 from pellucid.errors import InputError, InputTypeError, Interrupted, ModelError
-from pellucid.interpret import Predictions, truth
-from pellucid.interpret.predict import predict
+from pellucid.interpret import Predictions
+from pellucid.interpret.inspection import truth
+from pellucid.interpret.inspection.predict import predict
 
 WINE = pl.datasets.load_wine()
 CANCER = pl.datasets.load_breast_cancer()

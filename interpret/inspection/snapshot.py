@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import InputError, InputTypeError, ModelError, PellucidError
-from pellucid.interpret import activity
-from pellucid.interpret.architecture import Trace, trace, uncompiled
-from pellucid.interpret.coefficients import has_coefficients, of_estimator
 from pellucid.interpret.inputs import Inputs, is_whole, read_inputs
+from pellucid.interpret.inspection import activity
+from pellucid.interpret.inspection.architecture import Trace, trace, uncompiled
+from pellucid.interpret.inspection.coefficients import has_coefficients, of_estimator
+from pellucid.interpret.inspection.nodes import Architecture, relevance_of
+from pellucid.interpret.inspection.parameters import modules_of, parameters_of
 from pellucid.interpret.memory import is_out_of_memory
 from pellucid.interpret.models import Model
-from pellucid.interpret.nodes import Architecture, relevance_of
-from pellucid.interpret.parameters import modules_of, parameters_of
 from pellucid.interpret.results import Explanation, Layer, Node, Provenance, Snapshot
 from pellucid.interpret.results.trees import rebuild
 

@@ -414,7 +414,7 @@ def test_relevance_of_a_layer_is_what_its_attributions_amount_to():
 
 
 def test_activations_stay_within_their_room(monkeypatch):
-    from pellucid.interpret import snapshot as module
+    from pellucid.interpret.inspection import snapshot as module
 
     room = 4 * (3 * 10 + 3 * 10 + 3 * 2)
     monkeypatch.setattr(module, "_ROOM", room)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import InputError, InputTypeError, ModelError
-from pellucid.interpret.architecture import listening
+from pellucid.interpret.inspection.architecture import listening
 from pellucid.interpret.models import Model
 from pellucid.interpret.outputs import describe, scored_part
 from pellucid.interpret.results import ActivationFunction

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from pellucid.interpret.activity import array
+from pellucid.interpret.inspection.activity import array
 from pellucid.interpret.models import Model
 from pellucid.interpret.results import Layer
 

@@ -11,8 +11,8 @@ import numpy as np
 from torch import nn
 
 from pellucid.errors import InputError
-from pellucid.interpret.activity import Activity
-from pellucid.interpret.architecture import INPUT, Call, Trace, total
+from pellucid.interpret.inspection.activity import Activity
+from pellucid.interpret.inspection.architecture import INPUT, Call, Trace, total
 from pellucid.interpret.results import Explanation, Node
 from pellucid.interpret.results.trees import leaves
 

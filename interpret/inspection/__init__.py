@@ -1,0 +1,1 @@
+"""Looking at a model: what it holds, what it predicts, where its loss lies."""
