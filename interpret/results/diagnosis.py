@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -92,10 +93,14 @@ class Diagnosis(Result):
         count = len(self.findings)
         lines = [f"Diagnosis of {self.name}: {count or 'no'} finding{'' if count == 1 else 's'}"]
         for finding in self.findings:
-            lines.append(f"  {finding.severity}: {finding.sentence}")
-            lines.append(f"    try: {finding.advice}")
+            for said, indent in (
+                (f"{finding.severity}: {finding.sentence}", "  "),
+                (f"try: {finding.advice}", "    "),
+            ):
+                lines += [indent + line for line in textwrap.wrap(said, 98)]
         if self.healthy:
-            lines.append(f"  looked for and not found: {', '.join(self.healthy)}")
+            said = f"looked for and not found: {', '.join(self.healthy)}"
+            lines += [f"  {line}" for line in textwrap.wrap(said, 100, subsequent_indent="  ")]
         for kind, reason in self.unknown.items():
             lines.append(f"  not looked for: {kind} ({reason})")
         return screen(lines)

@@ -98,8 +98,10 @@ def chosen(runs: Runs, metrics: Sequence[str] | None) -> Runs:
     """Choose the metrics to draw: those asked for, or all that have values."""
     known = {name: True for run in runs.all for name, pair in run.metrics.items() if len(pair[0])}
     if metrics is None:
-        # Other tools write the epoch beside the step as if it were measured.
-        wanted = [name for name in known if not is_counter(name)] or list(known)
+        # Other tools write the epoch beside the step as if it were measured; and how fast a
+        # training ran is not how it went.
+        left_out = (is_counter, is_speed)
+        wanted = [name for name in known if not any(is_(name) for is_ in left_out)] or list(known)
     else:
         wanted = [metrics] if isinstance(metrics, str) else list(dict.fromkeys(metrics))
         missing = [name for name in wanted if name not in known]

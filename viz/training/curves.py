@@ -56,7 +56,8 @@ def loss_curves(
         What was recorded. Several runs: a list, or a dict of names and runs. In a dict, a list of
         runs is one training repeated with several seeds, drawn as their mean with a band.
     metrics
-        Names of those to draw; None for all (of several runs, for what the first panels hold).
+        Names of those to draw; None for all but speeds (of several runs, for what the first
+        panels hold).
     smoothing
         Weight of the past in an exponential moving average, from 0 (none) to below 1, for the
         metric that is recorded most often; others are smoothed over the same stretch of steps. The
