@@ -18,7 +18,6 @@ from pellucid.interpret.training.octaves import KEYS
 from pellucid.interpret.training.statistics import Key, Row, Summary
 
 _EXACT = 1 << 24  # up to which float32 counts without rounding
-_SMALL = 1 << 15  # values; below, tensors are measured together
 _MOMENTS = 4
 
 
@@ -33,19 +32,22 @@ class DeviceLane:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._small: list[tuple[Row, Tensor]] = []
+        self._small: list[Row] = []
+        self._blocks: list[Tensor] = []  # their values
         self._large: list[tuple[Row, Tensor]] = []
         self._fetched: list[tuple[Key, Tensor]] = []
         self._copy = torch.empty(0)
         self._sent: torch.cuda.Event | None = None
 
-    def add(self, row: Row, values: Tensor, *, own: bool) -> None:
-        """Measure a flat tensor, now or with others."""
-        if row.count < _SMALL:
-            self._small.append((row, values if own else values.clone()))
-        else:
-            found = _moments(values)
-            self._large.append((row, torch.cat([found, _keys(values)]) if row.histogram else found))
+    def add(self, row: Row, values: Tensor) -> None:
+        """Measure a flat tensor."""
+        found = _moments(values)
+        self._large.append((row, torch.cat([found, _keys(values)]) if row.histogram else found))
+
+    def collect(self, rows: list[Row], values: Tensor) -> None:
+        """Keep small tensors until there are more: measuring each would take longer to start."""
+        self._small += rows
+        self._blocks.append(values.float())
 
     def fetch(self, key: Key, values: Tensor) -> None:
         """Bring a tensor along that nobody writes into."""
@@ -55,12 +57,11 @@ class DeviceLane:
         """Begin to copy the results."""
         parts = [found for _, found in self._large]
         if self._small:
-            sizes = [len(values) for _, values in self._small]
-            together = torch.cat([values.float() for _, values in self._small])
-            lengths, which = _stretches(together, sizes)
+            together = torch.cat(self._blocks)
+            lengths, which = _stretches(together, [row.count for row in self._small])
             parts += [
                 _segment_moments(together, lengths, which),
-                _segment_keys(together, len(sizes), which),
+                _segment_keys(together, len(self._small), which),
             ]
         parts += [values.float() for _, values in self._fetched]
         if not parts:
@@ -96,7 +97,7 @@ class DeviceLane:
             row.found = _summary(row, moments, take(KEYS) if row.histogram else None)
         if self._small:
             moments, keys = take(len(self._small), _MOMENTS), take(len(self._small), KEYS)
-            for k, (row, _) in enumerate(self._small):
+            for k, row in enumerate(self._small):
                 row.found = _summary(row, moments[k], keys[k] if row.histogram else None)
         return [(key, take(*there.shape)) for key, there in self._fetched]
 

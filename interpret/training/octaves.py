@@ -89,7 +89,7 @@ def widened(
     last[ends[np.asarray(lengths) > 0] - 1] = True
     gap = ~last & (np.diff(bins, append=0) > 1)
     # Each bin has a left edge; before a gap, and at the end, it has a right one too.
-    shift = np.cumsum(gap | last) - (gap | last)
+    shift: np.ndarray = np.cumsum(gap | last) - (gap | last)
     edges = np.empty(len(bins) + int((gap | last).sum()))
     place = np.arange(len(bins)) + shift
     edges[place] = EDGES[bins]

@@ -16,7 +16,7 @@ from torch.optim.optimizer import (
 from torch.utils.hooks import RemovableHandle
 
 from pellucid.interpret.training.activations import layer_name
-from pellucid.interpret.training.statistics import Gathering, measurable
+from pellucid.interpret.training.statistics import Gathering, Key, measurable
 
 SKIPPED = ("optimizer", "skipped")  # whether a fused optimizer left a step out
 _HALF = (torch.float16, torch.bfloat16)
@@ -65,15 +65,16 @@ class Parameters:
         self._measured: dict[int, tuple[int, int]] = {}
         self._rates: dict[int, Any] = {}
         self._apart = False  # whether groups had different rates
-        self._handles: list[RemovableHandle] = [
-            register_optimizer_step_pre_hook(self._before_step),
-            register_optimizer_step_post_hook(self._after_step),
-        ]
+        self._handles: list[RemovableHandle] = []
 
     def open(self, gathering: Gathering, *, histograms: bool) -> None:
         """Read the next step."""
         self._gathering, self._histograms = gathering, histograms
         self._read, self._before, self._rates = set(), {}, {}
+        self._handles = [
+            register_optimizer_step_pre_hook(self._before_step),
+            register_optimizer_step_post_hook(self._after_step),
+        ]
 
     def close(self) -> None:
         """Take the hooks off."""
@@ -87,15 +88,17 @@ class Parameters:
         # first step: it may have been left out, since what torch.amp had scaled overflowed.
         self.guessed = not self._seen and self._again
         self._again = True
+        rest = []
         for place, (_, _, parameter) in enumerate(self._parameters):
             if place in self._read or not measurable(parameter):
                 continue
             state = (parameter._version, parameter.data_ptr())
             # What nobody trains is measured when it has changed only.
             if parameter.requires_grad or self._measured.get(place) != state:
-                self._measure(place, gradient=self.guessed)
                 self._measured[place] = state
-        self._gathering, self._before = None, {}
+                rest.append(place)
+        self._measure(rest, gradients=self.guessed)
+        self.close()
 
     def rates(self) -> dict[str, Any]:
         """Return the learning rates that were seen in this step, by name.
@@ -113,13 +116,6 @@ class Parameters:
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        if self._gathering is None:
-            self._seen = self._seen or any(
-                id(parameter) in self._place
-                for group in optimizer.param_groups
-                for parameter in group["params"]
-            )
-            return None
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if not callable(closure):
             self._guard(lambda: self._look(optimizer))
@@ -165,8 +161,7 @@ class Parameters:
         skipped = getattr(optimizer, "found_inf", None)
         if isinstance(skipped, Tensor):
             self._gathering.fetch(SKIPPED, skipped.clone().reshape(()))
-        for place in chosen:
-            self._measure(place, gradient=True, scale=1.0 if scale is None else 1.0 / scale)
+        self._measure(chosen, gradients=True, scale=None if scale is None else 1.0 / scale)
         if self._updates:
             stepped = [
                 place
@@ -196,17 +191,19 @@ class Parameters:
             layer, key, _ = self._parameters[place]
             self._gathering.fetch((layer, f"{key}.update"), norm)
 
-    def _measure(self, place: int, *, gradient: bool, scale: Tensor | float = 1.0) -> None:
+    def _measure(
+        self, places: Sequence[int], *, gradients: bool, scale: Tensor | None = None
+    ) -> None:
         assert self._gathering is not None
-        layer, key, parameter = self._parameters[place]
-        self._read.add(place)
-        if not measurable(parameter):
-            return
-        self._gathering.add((layer, key), parameter, histogram=self._histograms)
-        if gradient and parameter.grad is not None and measurable(parameter.grad):
-            self._gathering.add(
-                (layer, f"{key}.gradient"),
-                parameter.grad,
-                histogram=self._histograms,
-                scale=scale,
-            )
+        self._read.update(places)
+        weights: dict[Key, Tensor] = {}
+        slopes: dict[Key, Tensor] = {}
+        for place in places:
+            layer, key, parameter = self._parameters[place]
+            if measurable(parameter):
+                weights[layer, key] = parameter
+                if gradients and parameter.grad is not None and measurable(parameter.grad):
+                    slopes[layer, f"{key}.gradient"] = parameter.grad
+        if scale is not None:
+            slopes = {key: gradient * scale for key, gradient in slopes.items()}
+        self._gathering.add_all({**weights, **slopes}, histogram=self._histograms)

@@ -11,6 +11,7 @@ import functools
 import math
 import operator
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -137,21 +138,14 @@ def flat(tensor: Tensor) -> tuple[Tensor, int]:
 def summary(values: Tensor, *, histogram: bool = True) -> Summary:
     """Measure float32 numbers on the CPU; many of them on as many threads as torch uses."""
     threads = min(torch.get_num_threads(), len(values) // _SHARE, _WORKERS)
-    if threads < 2:
-        return _stretch(values, histogram, _PIECE)
-    shares = torch.split(values, -(-len(values) // threads))
-    found = _workers().map(lambda share: _stretch(share, histogram, _SERIAL), shares)
-    return functools.reduce(operator.add, found)
-
-
-def _stretch(values: Tensor, histogram: bool, piece: int) -> Summary:
+    piece = _PIECE if threads < 2 else threads * _SHARE
     if len(values) <= piece:
-        return _piece(values, histogram)
-    found = (_piece(part, histogram) for part in torch.split(values, piece))
+        return _piece(values, histogram, threads)
+    found = (_piece(part, histogram, threads) for part in torch.split(values, piece))
     return functools.reduce(operator.add, found)
 
 
-def _piece(values: Tensor, histogram: bool) -> Summary:
+def _piece(values: Tensor, histogram: bool, threads: int) -> Summary:
     count = len(values)
     low, high = (end.item() for end in torch.aminmax(values))
     size = max(-low, high)
@@ -161,10 +155,23 @@ def _piece(values: Tensor, histogram: bool) -> Summary:
     spread = squares - count * mean**2
     if not spread > squares / 2:  # too little is left of what was rounded
         spread = torch.linalg.vector_norm(wide - mean).item() ** 2
-    keys = None
-    if histogram:
-        keys = torch.bincount(torch.from_numpy(_keys(values.numpy())), minlength=KEYS).numpy()
-    return Summary(count, mean, spread, low, high, keys)
+    return Summary(
+        count, mean, spread, low, high, _counts(values.numpy(), threads) if histogram else None
+    )
+
+
+def _counts(values: np.ndarray, threads: int) -> np.ndarray:
+    """Return how many values have each key; torch counts on one thread."""
+    if threads < 2:
+        return torch.bincount(torch.from_numpy(_keys(values)), minlength=KEYS).numpy()
+
+    def count(share: np.ndarray) -> np.ndarray:
+        # In pieces that are too small for torch to look at their range with threads of its own.
+        pieces = (share[start : start + _SERIAL] for start in range(0, len(share), _SERIAL))
+        return functools.reduce(operator.iadd, (_counts(piece, 1) for piece in pieces))
+
+    shares = np.array_split(values, threads)
+    return functools.reduce(operator.iadd, _workers().map(count, shares))
 
 
 @functools.cache
@@ -176,10 +183,8 @@ if hasattr(os, "register_at_fork"):  # a forked process has none of the threads
     os.register_at_fork(after_in_child=_workers.cache_clear)
 
 
-def summaries(stretches: list[np.ndarray]) -> list[Summary]:
-    """Measure several stretches of float32 numbers together, with their histograms."""
-    values = np.concatenate(stretches)
-    sizes = np.array([len(stretch) for stretch in stretches])
+def summaries(values: np.ndarray, sizes: np.ndarray) -> list[Summary]:
+    """Measure stretches of float32 numbers, of these sizes, together with their histograms."""
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
     size = np.maximum(-low, high)
@@ -223,8 +228,11 @@ class Row:
 class Lane(Protocol):
     """What one device's tensors give, on their way."""
 
-    def add(self, row: Row, values: Tensor, *, own: bool) -> None:
-        """Measure a flat tensor; `own` says that nobody else may write into it."""
+    def add(self, row: Row, values: Tensor) -> None:
+        """Measure a flat tensor now."""
+
+    def collect(self, rows: list[Row], values: Tensor) -> None:
+        """Measure several tensors with others, copies of which stand one behind the other."""
 
     def fetch(self, key: Key, values: Tensor) -> None:
         """Bring a tensor along that nobody writes into."""
@@ -243,27 +251,26 @@ class CPULane:
     """Measures tensors on the CPU, and those of other devices there."""
 
     def __init__(self) -> None:
-        self._small: list[tuple[Row, np.ndarray]] = []
+        self._small: list[tuple[list[Row], np.ndarray]] = []
         self._fetched: list[tuple[Key, np.ndarray]] = []
 
-    def add(self, row: Row, values: Tensor, *, own: bool) -> None:
-        """Measure a flat tensor, now or with others."""
-        if not values.is_cpu:
-            values, own = values.cpu(), True
-        if row.count < _SMALL:
-            numbers = values.float().numpy()
-            shared = not own and values.dtype == torch.float32
-            self._small.append((row, numbers.copy() if shared else numbers))
-        elif values.dtype == torch.float32:
+    def add(self, row: Row, values: Tensor) -> None:
+        """Measure a flat tensor."""
+        if values.dtype == torch.float32 and values.is_cpu:
             row.found = summary(values, histogram=row.histogram)
-        else:  # in stretches, lest all of it has to be held twice
-            row.found = functools.reduce(
-                operator.add,
-                (
-                    summary(stretch.float(), histogram=row.histogram)
-                    for stretch in torch.split(values, _WORKERS * _SHARE)
-                ),
-            )
+            return
+        # In stretches, lest all of it has to be held twice.
+        row.found = functools.reduce(
+            operator.add,
+            (
+                summary(stretch.cpu().float(), histogram=row.histogram)
+                for stretch in torch.split(values, _WORKERS * _SHARE)
+            ),
+        )
+
+    def collect(self, rows: list[Row], values: Tensor) -> None:
+        """Keep small tensors until there are more."""
+        self._small.append((rows, values.cpu().float().numpy()))
 
     def fetch(self, key: Key, values: Tensor) -> None:
         """Keep a tensor."""
@@ -274,9 +281,13 @@ class CPULane:
     def send(self) -> None:
         """Measure the small tensors."""
         if self._small:
+            rows = [row for block, _ in self._small for row in block]
             with np.errstate(invalid="ignore", over="ignore"):
-                found = summaries([values for _, values in self._small])
-            for (row, _), one in zip(self._small, found, strict=True):
+                found = summaries(
+                    np.concatenate([values for _, values in self._small]),
+                    np.array([row.count for row in rows]),
+                )
+            for row, one in zip(rows, found, strict=True):
                 row.found = one
             self._small = []
 
@@ -297,14 +308,7 @@ class Gathering:
         self._lanes: dict[torch.device, Lane] = {}
         self._last: tuple[Tensor, int, Row] | None = None
 
-    def add(
-        self,
-        key: Key,
-        tensor: Tensor,
-        *,
-        histogram: bool = True,
-        scale: Tensor | float = 1.0,
-    ) -> None:
+    def add(self, key: Key, tensor: Tensor, *, histogram: bool = True) -> None:
         """Measure a tensor; what is added under one key is measured together.
 
         Parameters
@@ -315,8 +319,6 @@ class Gathering:
             It is not changed, and may be written into afterwards.
         histogram
             Whether its values are counted.
-        scale
-            What its values are multiplied with first.
         """
         version = 0 if tensor.is_inference() else tensor._version
         if self._last and self._last[0] is tensor and self._last[1] == version:
@@ -324,11 +326,30 @@ class Gathering:
             self._last[2].keys.append(key)
             return
         values, missing = flat(tensor)
-        scaled = isinstance(scale, Tensor) or scale != 1.0
         row = Row(values.numel(), missing, histogram, [key])
         self._rows.append(row)
-        self._lane(tensor.device).add(row, values * scale if scaled else values, own=scaled)
+        lane = self._lane(tensor.device)
+        if row.count < _SMALL:
+            lane.collect([row], values.clone())
+        else:
+            lane.add(row, values)
         self._last = tensor, version, row
+
+    def add_all(self, tensors: Mapping[Key, Tensor], *, histogram: bool = True) -> None:
+        """Measure several tensors, with less ado for each that is small."""
+        alike: dict[tuple[torch.device, torch.dtype], list[tuple[Row, Tensor]]] = {}
+        for key, tensor in tensors.items():
+            count = tensor.numel()
+            if count < _SMALL and tensor.layout == torch.strided and not tensor.is_complex():
+                row = Row(count, 0, histogram, [key])
+                self._rows.append(row)
+                alike.setdefault((tensor.device, tensor.dtype), []).append((row, tensor))
+            else:
+                self.add(key, tensor, histogram=histogram)
+        for (device, _), several in alike.items():
+            with torch.no_grad():
+                together = torch.cat([tensor.reshape(-1) for _, tensor in several])
+            self._lane(device).collect([row for row, _ in several], together)
 
     def fetch(self, key: Key, values: Tensor) -> None:
         """Bring along a tensor that nobody writes into; those under one key are summed."""
