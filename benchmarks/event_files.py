@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from benchmarks.harness import Table
-from pellucid.interpret.training.records import Condition, read_records
-from pellucid.interpret.training.tensorboard import read_tensorboard
+from pellucid.interpret.training.logs.records import Condition, read_records
+from pellucid.interpret.training.logs.tensorboard import read_tensorboard
 
 _TAGS, _STEPS, _HISTOGRAMS, _PICTURES = 8, 10_000, 100, 10
 

@@ -22,8 +22,8 @@ from torch.nn.functional import cross_entropy
 from benchmarks.harness import RESULTS, machine
 from benchmarks.models import TRAINED, ResNet18
 from pellucid.datasets import load_digits
-from pellucid.interpret.training.activations import observed
 from pellucid.interpret.training.recorder import Recorder
+from pellucid.interpret.training.recording.activations import observed
 
 _EVERY = 10
 

@@ -8,35 +8,29 @@ from collections.abc import Callable
 from pellucid.errors import InputTypeError
 from pellucid.interpret.results import Diagnosis, Finding, Run
 from pellucid.interpret.results.diagnosis import SEVERITIES
-from pellucid.interpret.training import (
-    data_checks,
-    gradient_checks,
-    loss_checks,
-    unit_checks,
-    update_checks,
-)
-from pellucid.interpret.training.case import Case, Outcome
+from pellucid.interpret.training.checks import data, gradients, losses, units, updates
+from pellucid.interpret.training.checks.case import Case, Outcome
 
 # By the kind of what is looked for. Causes come before what they explain: a loss that stays at
 # chance level tells of bad labels only where gradients and updates are sound.
 CHECKS: dict[str, Callable[[Case], Outcome]] = {
-    "learning rate zero": update_checks.learning_rate,
-    "layers that do not learn": update_checks.idle_layers,
-    "vanishing gradients": gradient_checks.vanishing,
-    "exploding gradients": gradient_checks.exploding,
-    "dead units": unit_checks.dead,
-    "saturated units": unit_checks.saturated,
-    "update ratio too high": update_checks.large_updates,
-    "update ratio too low": update_checks.small_updates,
-    "not finite": loss_checks.not_finite,
-    "divergence": loss_checks.divergence,
-    "loss spikes": loss_checks.spikes,
-    "plateau": loss_checks.plateau,
-    "over-fitting": loss_checks.over_fitting,
-    "label trouble": data_checks.labels,
-    "data leak": data_checks.leak,
-    "data order": data_checks.order,
-    "constant metric": data_checks.constant_metrics,
+    "learning rate zero": updates.learning_rate,
+    "layers that do not learn": updates.idle_layers,
+    "vanishing gradients": gradients.vanishing,
+    "exploding gradients": gradients.exploding,
+    "dead units": units.dead,
+    "saturated units": units.saturated,
+    "update ratio too high": updates.large_updates,
+    "update ratio too low": updates.small_updates,
+    "not finite": losses.not_finite,
+    "divergence": losses.divergence,
+    "loss spikes": losses.spikes,
+    "plateau": losses.plateau,
+    "over-fitting": losses.over_fitting,
+    "label trouble": data.labels,
+    "data leak": data.leak,
+    "data order": data.order,
+    "constant metric": data.constant_metrics,
 }
 
 

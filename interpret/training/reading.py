@@ -14,10 +14,10 @@ from typing import Any
 from pellucid.errors import FileError, InputError, MissingFileError
 from pellucid.files import as_path
 from pellucid.interpret.results import Run, load
-from pellucid.interpret.training.histories import run_of_object
-from pellucid.interpret.training.logs import is_log_table, read_json, read_table
-from pellucid.interpret.training.records import looks_like_records
-from pellucid.interpret.training.tensorboard import is_event_file, read_tensorboard
+from pellucid.interpret.training.logs.histories import run_of_object
+from pellucid.interpret.training.logs.records import looks_like_records
+from pellucid.interpret.training.logs.tables import is_log_table, read_json, read_table
+from pellucid.interpret.training.logs.tensorboard import is_event_file, read_tensorboard
 
 _STATE, _STORE = "trainer_state.json", "events"
 _TABLES = {".csv", ".tsv", ".log"}
@@ -229,7 +229,7 @@ def _file(path: Path) -> _Find:
 
 
 def _stored(folder: Path, name: str) -> Run:
-    from pellucid.interpret.training.store import read_store
+    from pellucid.interpret.training.recording.store import read_store
 
     return dataclasses.replace(read_store(folder), name=name)
 

@@ -19,13 +19,13 @@ from torch import nn
 from pellucid.errors import InputError, InputTypeError, UnwritableError
 from pellucid.files import as_path
 from pellucid.interpret.results import Run
-from pellucid.interpret.training.activations import Activations, layer_name, observed
-from pellucid.interpret.training.pages import WATCHED, Page, Scalars
-from pellucid.interpret.training.parameters import Parameters
-from pellucid.interpret.training.statistics import Key
-from pellucid.interpret.training.store import read_store
-from pellucid.interpret.training.watch import Watch
-from pellucid.interpret.training.writer import FORMAT, Writer
+from pellucid.interpret.training.recording.activations import Activations, layer_name, observed
+from pellucid.interpret.training.recording.pages import WATCHED, Page, Scalars
+from pellucid.interpret.training.recording.parameters import Parameters
+from pellucid.interpret.training.recording.statistics import Key
+from pellucid.interpret.training.recording.store import read_store
+from pellucid.interpret.training.recording.watch import Watch
+from pellucid.interpret.training.recording.writer import FORMAT, Writer
 
 _DENSE = 64  # histograms of each quantity, until they are recorded half as often
 _IN_FLIGHT = 4  # pages that may be on their way from the device

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from pellucid.errors import InputError, MissingDependencyError
 from pellucid.interpret.training.recorder import Recorder
-from pellucid.interpret.training.store import read_store
+from pellucid.interpret.training.recording.store import read_store
 
 
 def nothing_is_left():

@@ -10,8 +10,8 @@ from ill_runs import trained
 from pellucid.errors import InputTypeError
 from pellucid.interpret.results import Event, Run, Watched
 from pellucid.interpret.results.diagnosis import SEVERITIES
-from pellucid.interpret.training import case as preparing
 from pellucid.interpret.training import metric_names
+from pellucid.interpret.training.checks import case as preparing
 from pellucid.interpret.training.diagnosis import CHECKS, diagnose
 
 HEALTHY = ["healthy_mlp", "healthy_cnn", "healthy_norm", "healthy_transformer"]
@@ -232,7 +232,7 @@ def test_a_metric_that_never_changes_is_named():
 
 def test_agreement_of_epochs_is_that_of_scipy():
     stats = pytest.importorskip("scipy.stats")
-    from pellucid.interpret.training.data_checks import _agreement
+    from pellucid.interpret.training.checks.data import _agreement
 
     ranks = np.array([np.random.default_rng(k).permutation(12) for k in range(6)])
     w, _ = _agreement(ranks)

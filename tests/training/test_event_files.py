@@ -24,9 +24,9 @@ from tensorboard.util import tensor_util
 from torch.utils.tensorboard import SummaryWriter
 
 from pellucid.errors import FileError, MissingFileError
-from pellucid.interpret.training import records
-from pellucid.interpret.training.checksums import _crc32c
-from pellucid.interpret.training.tensorboard import read_tensorboard
+from pellucid.interpret.training.logs import records
+from pellucid.interpret.training.logs.checksums import _crc32c
+from pellucid.interpret.training.logs.tensorboard import read_tensorboard
 
 PNG = b"\x89PNG\r\n\x1a\n some pixels"
 

@@ -17,9 +17,9 @@ from torch.optim import optimizer as optimizers
 from torch.utils.checkpoint import checkpoint
 
 from pellucid.errors import InputError, InputTypeError, ModelError, UnwritableError
-from pellucid.interpret.training.octaves import EDGES
 from pellucid.interpret.training.recorder import Recorder
-from pellucid.interpret.training.store import read_store
+from pellucid.interpret.training.recording.octaves import EDGES
+from pellucid.interpret.training.recording.store import read_store
 
 
 def network():
@@ -643,7 +643,7 @@ def test_a_full_disk_is_said_once_and_stops_nothing(tmp_path, monkeypatch):
 
 
 def test_a_measurement_that_fails_is_said_once_and_stops_nothing(tmp_path, monkeypatch):
-    from pellucid.interpret.training.statistics import Gathering
+    from pellucid.interpret.training.recording.statistics import Gathering
 
     def fail(*_, **__):
         raise RuntimeError("out of memory")

@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pellucid.interpret.training import statistics
-from pellucid.interpret.training.lanes import DeviceLane
-from pellucid.interpret.training.octaves import BINS, EDGES, in_order, widened
-from pellucid.interpret.training.statistics import CPULane, Gathering, measurable
+from pellucid.interpret.training.recording import statistics
+from pellucid.interpret.training.recording.lanes import DeviceLane
+from pellucid.interpret.training.recording.octaves import BINS, EDGES, in_order, widened
+from pellucid.interpret.training.recording.statistics import CPULane, Gathering, measurable
 
 
 def measured(lane, tensors, *, histogram=True):
@@ -39,7 +39,8 @@ def check(found, values):
     size = np.abs(values).max()
     np.testing.assert_allclose(found.mean, values.mean(), atol=3e-6 * size)
     np.testing.assert_allclose(found.std, values.std(), rtol=1e-4, atol=3e-6 * size)
-    np.testing.assert_allclose(found.norm, np.linalg.norm(values), rtol=1e-5)
+    # Sums of many equal float32 squares round to the same side.
+    np.testing.assert_allclose(found.norm, np.linalg.norm(values), rtol=1e-4)
     assert (found.low, found.high) == (values.min(), values.max())
     assert found.zeros == (values == 0).sum()
     assert found.not_finite == 0

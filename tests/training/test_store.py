@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pellucid.errors import FileError, MissingFileError
-from pellucid.interpret.training.octaves import BINS, EDGES
-from pellucid.interpret.training.store import Follower, read_store
-from pellucid.interpret.training.writer import FORMAT, Writer
+from pellucid.interpret.training.recording.octaves import BINS, EDGES
+from pellucid.interpret.training.recording.store import Follower, read_store
+from pellucid.interpret.training.recording.writer import FORMAT, Writer
 
 
 def begin(folder, *, rank=0, step=0, moment=0.0, name="a run", layers=("a", "b")):
@@ -370,7 +370,7 @@ def test_errors_say_what_is_wrong(tmp_path):
 def test_reading_needs_no_torch(tmp_path):
     write_all_kinds(tmp_path)
     script = (
-        "import sys; from pellucid.interpret.training.store import read_store; "
+        "import sys; from pellucid.interpret.training.recording.store import read_store; "
         f"assert read_store({str(tmp_path)!r}).layers; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-P", "-c", script], check=True)
@@ -380,7 +380,7 @@ WRITE_ON = """
 import sys
 from pathlib import Path
 import numpy as np
-from pellucid.interpret.training.writer import Writer
+from pellucid.interpret.training.recording.writer import Writer
 
 folder, me = Path(sys.argv[1]), sys.argv[2]
 writer = Writer(folder)

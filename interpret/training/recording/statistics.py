@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pellucid.interpret.training.octaves import KEYS, not_finite, zeros
+from pellucid.interpret.training.recording.octaves import KEYS, not_finite, zeros
 
 Key = tuple[str, str]  # a layer, and what of it
 _PIECE = 1 << 17  # values, of which a CPU's cache holds some copies
@@ -385,7 +385,7 @@ class Gathering:
     def _lane(self, device: torch.device) -> Lane:
         if device not in self._lanes:
             if device.type == "cuda":
-                from pellucid.interpret.training.lanes import DeviceLane
+                from pellucid.interpret.training.recording.lanes import DeviceLane
 
                 self._lanes[device] = DeviceLane(device)
             else:

@@ -17,7 +17,7 @@ from typing import Any
 
 from pellucid.errors import FileError, InputError
 from pellucid.interpret.results import Run
-from pellucid.interpret.training.columns import (
+from pellucid.interpret.training.logs.columns import (
     Column,
     is_chart,
     run_of_columns,

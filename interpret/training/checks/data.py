@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pellucid.interpret.results import Finding
-from pellucid.interpret.training.case import (
+from pellucid.interpret.training.checks.case import (
     ENOUGH,
     FEW,
     Case,
@@ -17,7 +17,7 @@ from pellucid.interpret.training.case import (
     said,
     share,
 )
-from pellucid.interpret.training.loss_checks import LEARNT, gained
+from pellucid.interpret.training.checks.losses import LEARNT, gained
 from pellucid.interpret.training.metric_names import HELD_OUT, meaning
 
 # Guessing among k classes alike costs log(k) nats; where k is not known, a level within 2 % of

@@ -51,8 +51,8 @@ import numpy as np
 from pellucid.errors import FileError, MissingFileError
 from pellucid.files import as_path
 from pellucid.interpret.results import Event, Run
-from pellucid.interpret.training.merging import Part, merged
-from pellucid.interpret.training.writer import FOLDER, FORMAT
+from pellucid.interpret.training.recording.merging import Part, merged
+from pellucid.interpret.training.recording.writer import FOLDER, FORMAT
 
 _HEAD = 200  # bytes by which a file is known again: its first line holds the time and a random name
 

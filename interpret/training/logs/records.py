@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pellucid.errors import FileError, MissingFileError
-from pellucid.interpret.training.checksums import masked_crc32c
+from pellucid.interpret.training.logs.checksums import masked_crc32c
 
 _BLOCK = 4 << 20
 # A longer record is passed over: what a training writes is far shorter.

@@ -14,10 +14,10 @@ import numpy as np
 from torch import Tensor
 
 from pellucid.errors import InputError, InputTypeError
-from pellucid.interpret.training.octaves import BINS, in_order
-from pellucid.interpret.training.parameters import SKIPPED
-from pellucid.interpret.training.statistics import Gathering, Key, Summary
-from pellucid.interpret.training.writer import Writer
+from pellucid.interpret.training.recording.octaves import BINS, in_order
+from pellucid.interpret.training.recording.parameters import SKIPPED
+from pellucid.interpret.training.recording.statistics import Gathering, Key, Summary
+from pellucid.interpret.training.recording.writer import Writer
 
 WATCHED, METRIC = "watched", "metric"  # of things fetched that belong to no layer
 _ORDER = ("output", "gradient", "weight")  # in which something that is not finite spreads

@@ -12,8 +12,8 @@ import numpy as np
 
 from pellucid.errors import InputError, InputTypeError
 from pellucid.interpret.results import Run
-from pellucid.interpret.training.columns import Column, run_of_columns, run_of_lists
-from pellucid.interpret.training.logs import run_of_entries, run_of_json
+from pellucid.interpret.training.logs.columns import Column, run_of_columns, run_of_lists
+from pellucid.interpret.training.logs.tables import run_of_entries, run_of_json
 
 _HELP = (
     "what can be read: a path; a data frame; a dict of arrays or lists; a list of dicts; a Keras "

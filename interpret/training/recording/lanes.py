@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pellucid.interpret.training.octaves import KEYS
-from pellucid.interpret.training.statistics import Key, Row, Summary
+from pellucid.interpret.training.recording.octaves import KEYS
+from pellucid.interpret.training.recording.statistics import Key, Row, Summary
 
 _EXACT = 1 << 24  # up to which float32 counts without rounding
 _MOMENTS = 4

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import InputError, InputTypeError, ModelError
-from pellucid.interpret.training.activations import _first
+from pellucid.interpret.training.recording.activations import _first
 
 
 class Watch:

@@ -22,11 +22,17 @@ import numpy as np
 from pellucid.errors import FileError, MissingFileError
 from pellucid.files import as_path
 from pellucid.interpret.results import Histograms, Pictures, Run
-from pellucid.interpret.training import protobuf
-from pellucid.interpret.training.bins import Bins, bins_of_proto, bins_of_rows
-from pellucid.interpret.training.protobuf import BYTES, FIXED32, FIXED64, VARINT, MalformedError
-from pellucid.interpret.training.records import Condition, read_records
-from pellucid.interpret.training.series import Series, Standing
+from pellucid.interpret.training.logs import protobuf
+from pellucid.interpret.training.logs.bins import Bins, bins_of_proto, bins_of_rows
+from pellucid.interpret.training.logs.protobuf import (
+    BYTES,
+    FIXED32,
+    FIXED64,
+    VARINT,
+    MalformedError,
+)
+from pellucid.interpret.training.logs.records import Condition, read_records
+from pellucid.interpret.training.logs.series import Series, Standing
 
 # What an event consists of beside its summary; each is passed over, and counted.
 _OTHER_EVENTS = {4: "graphs", 6: "log messages", 8: "run metadata", 9: "graphs"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pellucid.interpret.results import Finding
-from pellucid.interpret.training.case import (
+from pellucid.interpret.training.checks.case import (
     Case,
     Curve,
     Outcome,

@@ -15,8 +15,8 @@ from torch.optim.optimizer import (
 )
 from torch.utils.hooks import RemovableHandle
 
-from pellucid.interpret.training.activations import layer_name
-from pellucid.interpret.training.statistics import Gathering, Key, measurable
+from pellucid.interpret.training.recording.activations import layer_name
+from pellucid.interpret.training.recording.statistics import Gathering, Key, measurable
 
 SKIPPED = ("optimizer", "skipped")  # whether a fused optimizer left a step out
 _HALF = (torch.float16, torch.bfloat16)

@@ -10,7 +10,7 @@ import numpy as np
 
 from pellucid.interpret.results import Event, Histograms, Run, Watched
 from pellucid.interpret.results.run import Track
-from pellucid.interpret.training.octaves import BINS, widened
+from pellucid.interpret.training.recording.octaves import BINS, widened
 
 Names = tuple[tuple[str, str], ...]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pellucid.interpret.results import Finding
-from pellucid.interpret.training.case import (
+from pellucid.interpret.training.checks.case import (
     Case,
     Curve,
     Outcome,
@@ -17,7 +17,7 @@ from pellucid.interpret.training.case import (
     share,
     times,
 )
-from pellucid.interpret.training.update_checks import SMALL_UPDATE, middle, moves
+from pellucid.interpret.training.checks.updates import SMALL_UPDATE, middle, moves
 
 # Gradients shrink or grow by a factor from layer to layer (Glorot & Bengio 2010), so a sound
 # network keeps them within one or two orders of magnitude; three is an illness.

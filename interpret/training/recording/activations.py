@@ -15,7 +15,7 @@ from torch.nn.modules.module import (
 from torch.utils.hooks import RemovableHandle
 
 from pellucid.errors import InputError
-from pellucid.interpret.training.statistics import Gathering, measurable
+from pellucid.interpret.training.recording.statistics import Gathering, measurable
 
 _CALLS = 16  # of one layer in one pass, such as a recurrent cell's, that are measured
 # What they put out is what they were given, in another shape, less of it, or with holes.

@@ -1,0 +1,1 @@
+"""What is looked for in a training, one subject in each file."""

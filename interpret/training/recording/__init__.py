@@ -1,0 +1,1 @@
+"""What the recorder is made of: measuring on the device, writing whole lines, reading them back."""
