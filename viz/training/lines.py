@@ -107,7 +107,10 @@ def extent(lines: list[Line], logarithmic: bool) -> tuple[float, float]:
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
     room = 0.06 * (high - low) or 0.06 * abs(high) or 0.5
     low, high = low - room, high + room
-    return (10**low, 10**high) if logarithmic else (low, high)
+    if not logarithmic:
+        return low, high
+    # A float64 holds powers from -308 to 308.
+    return float(10.0 ** max(low, -307.0)), float(10.0 ** min(high, 307.0))
 
 
 def draw(
