@@ -152,7 +152,7 @@ def demo(
             feature_names=cancer.test.feature_names,
         ),
     )
-    tell("projecting the CNN's penultimate layer with UMAP (which compiles itself at first)")
+    tell("projecting the CNN's penultimate layer with UMAP")
     everyone = digits.test
     layer = keep(
         "digits-projected",

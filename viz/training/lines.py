@@ -13,7 +13,7 @@ from pellucid.errors import InputError
 from pellucid.viz.scale import LIMIT, decimate
 from pellucid.viz.theme import Theme, compact, escape, number, shorten
 from pellucid.viz.training.metrics import is_learning_rate, lower_is_better, role
-from pellucid.viz.training.steps import faint, line, when
+from pellucid.viz.training.steps import faint, line, power_ends, when
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,10 +107,7 @@ def extent(lines: list[Line], logarithmic: bool) -> tuple[float, float]:
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
     room = 0.06 * (high - low) or 0.06 * abs(high) or 0.5
     low, high = low - room, high + room
-    if not logarithmic:
-        return low, high
-    # A float64 holds powers from -308 to 308.
-    return float(10.0 ** max(low, -307.0)), float(10.0 ** min(high, 307.0))
+    return power_ends(low, high) if logarithmic else (low, high)
 
 
 def draw(

@@ -94,8 +94,12 @@ def positive_extent(values: np.ndarray, room: float = 0.06) -> tuple[float, floa
         return 0.1, 10.0
     low, high = np.log10(known.min()), np.log10(known.max())
     more = max(room * (high - low), (1 - (high - low)) / 2)
-    # A float64 holds powers from -308 to 308.
-    return float(10.0 ** max(low - more, -307.0)), float(10.0 ** min(high + more, 307.0))
+    return power_ends(low - more, high + more)
+
+
+def power_ends(low: float, high: float) -> tuple[float, float]:
+    """Return ten to these powers, as far as a float64 holds them: from -308 to 308."""
+    return float(10.0 ** max(low, -307.0)), float(10.0 ** min(high, 307.0))
 
 
 def panels(figure: go.Figure, titles: Sequence[str], heights: Sequence[float]) -> float:

@@ -10,9 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
-import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -24,9 +22,7 @@ from pellucid.interpret.training.recording.octaves import KEYS, not_finite, zero
 
 Key = tuple[str, str]  # a layer, and what of it
 _PIECE = 1 << 17  # values, of which a CPU's cache holds some copies
-_SERIAL = 32_000  # values, up to which torch does not start threads of its own
-_SHARE = 1 << 24  # values that are worth a thread: on two cores, one is quicker with fewer
-_WORKERS = 8  # threads; more would wait for each other
+_STRETCH = 1 << 20  # values that are converted at once
 _TINY, _HUGE = 1e-14, 1e14  # between which float32 has room for the squares of values
 _SMALL = 1 << 14  # values; below, tensors are measured together
 
@@ -136,16 +132,12 @@ def flat(tensor: Tensor) -> tuple[Tensor, int]:
 
 
 def summary(values: Tensor, *, histogram: bool = True) -> Summary:
-    """Measure float32 numbers on the CPU; many of them on as many threads as torch uses."""
-    threads = min(torch.get_num_threads(), len(values) // _SHARE, _WORKERS)
-    piece = _PIECE if threads < 2 else threads * _SHARE
-    if len(values) <= piece:
-        return _piece(values, histogram, threads)
-    found = (_piece(part, histogram, threads) for part in torch.split(values, piece))
+    """Measure float32 numbers on the CPU."""
+    found = (_piece(part, histogram) for part in torch.split(values, _PIECE))
     return functools.reduce(operator.add, found)
 
 
-def _piece(values: Tensor, histogram: bool, threads: int) -> Summary:
+def _piece(values: Tensor, histogram: bool) -> Summary:
     count = len(values)
     low, high = (end.item() for end in torch.aminmax(values))
     size = max(-low, high)
@@ -155,32 +147,12 @@ def _piece(values: Tensor, histogram: bool, threads: int) -> Summary:
     spread = squares - count * mean**2
     if not spread > squares / 2:  # too little is left of what was rounded
         spread = torch.linalg.vector_norm(wide - mean).item() ** 2
-    return Summary(
-        count, mean, spread, low, high, _counts(values.numpy(), threads) if histogram else None
-    )
+    return Summary(count, mean, spread, low, high, _counts(values) if histogram else None)
 
 
-def _counts(values: np.ndarray, threads: int) -> np.ndarray:
-    """Return how many values have each key; torch counts on one thread."""
-    if threads < 2:
-        return torch.bincount(torch.from_numpy(_keys(values)), minlength=KEYS).numpy()
-
-    def count(share: np.ndarray) -> np.ndarray:
-        # In pieces that are too small for torch to look at their range with threads of its own.
-        pieces = (share[start : start + _SERIAL] for start in range(0, len(share), _SERIAL))
-        return functools.reduce(operator.iadd, (_counts(piece, 1) for piece in pieces))
-
-    shares = np.array_split(values, threads)
-    return functools.reduce(operator.iadd, _workers().map(count, shares))
-
-
-@functools.cache
-def _workers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_WORKERS, thread_name_prefix="pellucid-recorder")
-
-
-if hasattr(os, "register_at_fork"):  # a forked process has none of the threads
-    os.register_at_fork(after_in_child=_workers.cache_clear)
+def _counts(values: Tensor) -> np.ndarray:
+    """Return how many values have each key; on one thread, which several did not make quicker."""
+    return torch.bincount(torch.from_numpy(_keys(values.numpy())), minlength=KEYS).numpy()
 
 
 def summaries(values: np.ndarray, sizes: np.ndarray) -> list[Summary]:
@@ -264,7 +236,7 @@ class CPULane:
             operator.add,
             (
                 summary(stretch.cpu().float(), histogram=row.histogram)
-                for stretch in torch.split(values, _WORKERS * _SHARE)
+                for stretch in torch.split(values, _STRETCH)
             ),
         )
 
