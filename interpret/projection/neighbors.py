@@ -52,12 +52,16 @@ class Space:
         Shape (samples, features), floating.
     metric
         ``"euclidean"``, ``"cosine"`` (1 - cosine of the angle) or ``"correlation"``.
+    dtype
+        What distances are computed in.
     """
 
-    def __init__(self, points: Tensor, metric: str = "euclidean") -> None:
-        self.metric = metric
+    def __init__(
+        self, points: Tensor, metric: str = "euclidean", dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.metric, self._dtype = metric, dtype
         # A common offset would cost the sums of products below their digits.
-        self._offset = points.double().mean(0).float() if metric == "euclidean" else None
+        self._offset = points.double().mean(0).to(dtype) if metric == "euclidean" else None
         self.points = self.prepare(points)
         self.norms = _norms(self.points)
 
@@ -65,14 +69,14 @@ class Space:
         return len(self.points)
 
     def prepare(self, points: Tensor) -> Tensor:
-        """Return points of this space as float32, centred or of length one: a copy."""
+        """Return points of this space, centred or of length one: a copy."""
         if self._offset is not None:
-            return points.float() - self._offset
-        found = points.float()
+            return points.to(self._dtype) - self._offset
+        found = points.to(self._dtype)
         if self.metric == "correlation":
             found = found - found.mean(1, keepdim=True)
         # A row of zeros has no direction; it stays at the middle, equally far from all.
-        return found / _norms(found).sqrt()[:, None].clamp_min(torch.finfo(torch.float32).tiny)
+        return found / _norms(found).sqrt()[:, None].clamp_min(torch.finfo(self._dtype).tiny)
 
     def squares(self, rows: Tensor, columns: Tensor, norms: Tensor) -> Tensor:
         """Return squared distances, but for each row's own norm: the order is the same."""

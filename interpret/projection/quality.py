@@ -103,19 +103,8 @@ class _Pairs:
     """Squared distances between points: in float64 where all pairs are looked at."""
 
     def __init__(self, points: Tensor, metric: str, exact: bool) -> None:
-        space = Space(points, metric)
-        self.space = space
-        if exact:
-            points = points.double()
-            if metric == "correlation":
-                points = points - points.mean(1, keepdim=True)
-            if metric == "euclidean":
-                points = points - points.mean(0)
-            else:
-                points = points / points.norm(dim=1, keepdim=True).clamp_min(1e-300)
-            self.points, self.norms = points, points.square().sum(1)
-        else:
-            self.points, self.norms = space.points, space.norms
+        self.space = Space(points, metric, torch.float64 if exact else torch.float32)
+        self.points, self.norms = self.space.points, self.space.norms
 
     def __len__(self) -> int:
         return len(self.points)
