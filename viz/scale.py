@@ -57,6 +57,11 @@ def sample(count: int, most: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).choice(count, most, replace=False))
 
 
+def evenly(count: int, most: int) -> np.ndarray:
+    """Return the positions of at most so many of `count`, evenly from the first to the last."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(int)
+
+
 # -- lines and maps --------------------------------------------------------------------------
 
 
@@ -241,7 +246,7 @@ def box(values: np.ndarray, most: int = OUTLIERS) -> Box:
     inside = values[~(below | above)]
     outside = np.flatnonzero(below | above)
     outside = outside[np.argsort(values[outside], kind="stable")]
-    kept = np.linspace(0, len(outside) - 1, min(most, len(outside))).round().astype(int)
+    kept = evenly(len(outside), most)
     return Box(
         count=len(values),
         mean=float(np.mean(values, dtype=np.float64)),

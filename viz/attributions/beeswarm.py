@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from pellucid.interpret.results import Explanation
 from pellucid.viz import bars
 from pellucid.viz.attributions import dots, features, words
+from pellucid.viz.scale import evenly
 from pellucid.viz.theme import (
     Frame,
     Theme,
@@ -76,7 +77,7 @@ def beeswarm(
     positive_whole(top, "top", "how many features to draw")
     most = positive_whole(_MOST if samples is None else samples, "samples", "how many to draw")
     count = len(explanation)
-    rows = dots.chosen(count, most)
+    rows = evenly(count, most)
     sizes, errors = features.sizes(explanation)
     exact = errors is None or not errors.any()
     kept, rest = features.ranked(sizes, top)

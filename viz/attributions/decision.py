@@ -11,6 +11,7 @@ from pellucid.errors import InputError
 from pellucid.interpret.results import Explanation
 from pellucid.viz import bars
 from pellucid.viz.attributions import dots, features, words
+from pellucid.viz.scale import evenly
 from pellucid.viz.theme import (
     Frame,
     Theme,
@@ -80,7 +81,7 @@ def decision(
     positive_whole(top, "top", "how many features to draw")
     most = positive_whole(_MOST if samples is None else samples, "samples", "how many to draw")
     count = len(explanation)
-    rows = dots.chosen(count, most)
+    rows = evenly(count, most)
     paths = _Paths.of(explanation, rows, top)
     one = len(paths.rows) == 1
     labels, notes = paths.labels(one), paths.notes(one)

@@ -12,6 +12,7 @@ from pellucid.errors import InputError
 from pellucid.interpret.results import Explanation
 from pellucid.viz.attributions import dots, features, spread, words
 from pellucid.viz.attributions.places import Place, dot_size, swarmed
+from pellucid.viz.scale import evenly
 from pellucid.viz.theme import (
     Frame,
     Theme,
@@ -82,7 +83,7 @@ def dependence(
     explanation = features.table(explanation, "dependence")
     most = positive_whole(_MOST if samples is None else samples, "samples", "how many to draw")
     position = _feature(explanation, feature)
-    rows = dots.chosen(len(explanation), most)
+    rows = evenly(len(explanation), most)
     values = np.asarray(explanation.values, dtype=np.float64)[:, position]
     paint, share = _paint(explanation, position, color, values, look)
 

@@ -17,11 +17,6 @@ BAR = 46  # pixels of a colour bar below a plot, with its title and ticks
 _LEVELS = 64  # dots stand on at most so many lines
 
 
-def chosen(count: int, most: int) -> np.ndarray:
-    """Return the positions of at most so many samples, evenly from the first to the last."""
-    return np.linspace(0, count - 1, min(count, most)).round().astype(int)
-
-
 def left_out(shown: int, count: int) -> str | None:
     """Return how many samples are drawn, in words; None for all."""
     return f"{shown:,} of {count:,} samples drawn, evenly chosen" if shown < count else None

@@ -9,6 +9,7 @@ from pellucid.errors import InputError
 from pellucid.interpret.results import Explanation
 from pellucid.viz import bars
 from pellucid.viz.attributions import dots, features, panels, pictures, words
+from pellucid.viz.scale import evenly
 from pellucid.viz.theme import (
     Frame,
     Theme,
@@ -83,7 +84,7 @@ def sample_matrix(
     most = positive_whole(_MOST if samples is None else samples, "samples", "how many to draw")
     if order not in _ORDERS:
         raise InputError(f"there is no order {order!r}; give one of {', '.join(_ORDERS)}")
-    rows = dots.chosen(len(explanation), most)
+    rows = evenly(len(explanation), most)
     rows = rows[_order(explanation, rows, order)]
     sizes, errors = features.sizes(explanation)
     kept, rest = features.ranked(sizes, top)

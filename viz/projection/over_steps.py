@@ -21,9 +21,9 @@ from pellucid.viz.projection.points import (
     scene_of,
     size_of,
 )
-from pellucid.viz.scale import sample
+from pellucid.viz.scale import evenly, sample
 from pellucid.viz.theme import Frame, Theme, escape, sentences, shorten, theme_of
-from pellucid.viz.training.steps import set_legend, spread, when
+from pellucid.viz.training.steps import set_legend, when
 
 _STEPS = 40
 _POINTS = 2000
@@ -97,7 +97,7 @@ def projection_over_steps(
             )
     paint = Paint.of(colors_of(last, color, predictions), look)
 
-    kept = [steps[k] for k in spread(len(steps), _STEPS)]
+    kept = [steps[k] for k in evenly(len(steps), _STEPS)]
     places = _turned([found[step].coordinates for step in kept])
     placed = np.flatnonzero(np.isfinite(places).all(axis=(0, 2)))
     if not placed.size:

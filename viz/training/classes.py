@@ -11,9 +11,9 @@ import plotly.graph_objects as go
 
 from pellucid.errors import InputError
 from pellucid.interpret.results import Run, Watched
-from pellucid.viz.scale import decimate
+from pellucid.viz.scale import decimate, evenly
 from pellucid.viz.theme import Frame, Theme, escape, sentences, shorten
-from pellucid.viz.training.steps import faint, is_narrow, line, set_legend, spread
+from pellucid.viz.training.steps import faint, is_narrow, line, set_legend
 
 _CLASSES = 10
 _POINTS = 400  # of a line in a small panel
@@ -59,7 +59,7 @@ def draw_classes(
     panel = 300.0 if len(chosen) == 1 else _PANEL
     natural = rows * panel + (rows - 1) * _GAP
     figure = go.Figure()
-    even = spread(len(found), _POINTS)
+    even = evenly(len(found), _POINTS)
     for k, sample in enumerate(chosen):
         axes = _panel(figure, k, columns, natural, panel)
         for name, track, style in tracks:

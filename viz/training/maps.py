@@ -10,10 +10,10 @@ import plotly.graph_objects as go
 
 from pellucid.errors import InputError
 from pellucid.interpret.results import Run
-from pellucid.viz.scale import reduce_blocks
+from pellucid.viz.scale import evenly, reduce_blocks
 from pellucid.viz.theme import Frame, Theme, escape, sentences
 from pellucid.viz.training.grid import COLUMNS
-from pellucid.viz.training.steps import ASSUMED, is_narrow, set_legend, spread, when
+from pellucid.viz.training.steps import ASSUMED, is_narrow, set_legend, when
 
 _SIDE = 32  # cells of a map; more cannot be seen in a tile
 _UNITS = 256
@@ -150,7 +150,7 @@ class _Drawn:
 
 def _tiles(steps: np.ndarray, maps: np.ndarray, times: int, channels: int, unit: str) -> _Drawn:
     """Lay maps out: steps across, channels down, a line of nothing between two."""
-    when_shown, which = spread(len(steps), times), spread(maps.shape[1], channels)
+    when_shown, which = evenly(len(steps), times), evenly(maps.shape[1], channels)
     shown = maps[when_shown][:, which]
     reduced = [[reduce_blocks(one, _SIDE) for one in row] for row in shown]
     block = reduced[0][0][1]
@@ -184,7 +184,7 @@ def _tiles(steps: np.ndarray, maps: np.ndarray, times: int, channels: int, unit:
 
 def _units(steps: np.ndarray, values: np.ndarray, unit: str) -> _Drawn:
     """Lay units out: a column for each step, a row for each unit."""
-    shown, which = spread(len(steps), COLUMNS), spread(values.shape[1], _UNITS)
+    shown, which = evenly(len(steps), COLUMNS), evenly(values.shape[1], _UNITS)
     notes = [
         f"{len(shown)} of {len(steps)} recorded {unit}s, evenly chosen"
         if len(shown) < len(steps)

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from pellucid.errors import InputError
 from pellucid.interpret.results import Run
+from pellucid.viz.scale import evenly
 from pellucid.viz.theme import (
     Frame,
     escape,
@@ -20,7 +21,7 @@ from pellucid.viz.theme import (
     sentences,
     theme_of,
 )
-from pellucid.viz.training.steps import ASSUMED, is_narrow, spread, when
+from pellucid.viz.training.steps import ASSUMED, is_narrow, when
 
 _MOST = 24
 _BYTES = 6_000_000  # of all pictures of a figure
@@ -165,7 +166,7 @@ class _Picture:
 def _within(drawn: list[tuple[float, _Picture]], most: int) -> list[tuple[float, _Picture]]:
     """Choose evenly so many that the figure stays of a bearable size, but at least one."""
     for count in range(min(most, len(drawn)), 0, -1):
-        chosen = [drawn[i] for i in spread(len(drawn), count)]
+        chosen = [drawn[i] for i in evenly(len(drawn), count)]
         if sum(len(one.content) for _, one in chosen) <= _BYTES:
             break
     return chosen

@@ -13,6 +13,7 @@ from plotly.colors import sample_colorscale
 
 from pellucid.errors import InputError
 from pellucid.interpret.results import Run
+from pellucid.viz.scale import evenly
 from pellucid.viz.theme import (
     Frame,
     Theme,
@@ -27,7 +28,7 @@ from pellucid.viz.theme import (
 )
 from pellucid.viz.training import densities
 from pellucid.viz.training.grid import COLUMNS
-from pellucid.viz.training.steps import is_narrow, spread, when
+from pellucid.viz.training.steps import is_narrow, when
 
 _PANELS = 9
 _OVERLAP = 2.6  # how many lines the highest ridge reaches over
@@ -247,7 +248,7 @@ def _ridges(
     figure: go.Figure, one: _Quantity, place: _Panel, ridges: int, look: Theme, unit: str
 ) -> list[str | None]:
     """Draw a polygon for each step, the first at the back."""
-    kept = spread(len(one.steps), ridges)
+    kept = evenly(len(one.steps), ridges)
     shares = one.shares[kept]
     end = densities.limit(shares)
     cut = int((shares > end).any(axis=1).sum())

@@ -31,11 +31,6 @@ def clean(track: Track) -> Track:
     return steps[order], values[order]
 
 
-def spread(count: int, most: int) -> np.ndarray:
-    """Return the positions of at most so many of `count`, evenly from the first to the last."""
-    return np.linspace(0, count - 1, min(count, most)).round().astype(int)
-
-
 def when(step: float) -> str:
     """Return a step as a person reads it."""
     return f"{int(step):,}" if float(step).is_integer() else number(step)
