@@ -165,9 +165,10 @@ def label(path: str) -> str:
 
 def check_finite(values: Tensor, what: str, names: Sequence[str] | None = None) -> None:
     """Raise an `InputError` that says where the first NaN or infinite value stands."""
-    finite = torch.isfinite(values)
-    if bool(finite.all()):
+    # The extremes of a NaN are NaN, and take no copy of the values, which may be large.
+    if not values.numel() or all(bool(torch.isfinite(extreme)) for extreme in values.aminmax()):
         return
+    finite = torch.isfinite(values)
     where = (~finite).nonzero()
     first = where[0].tolist()
     place = f"sample {first[0]}"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from pellucid.errors import InputError, InputTypeError
-from pellucid.interpret.projection.neighbors import Space, exact
+from pellucid.interpret.projection.space import Space, exact
 
 Chosen = list[tuple[str, np.ndarray]]  # each cluster's name and its members' positions
 

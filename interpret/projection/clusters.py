@@ -16,9 +16,10 @@ from pellucid.interpret.inputs import is_whole
 from pellucid.interpret.projection.chosen import Chosen, by_hdbscan, by_labels, selection
 from pellucid.interpret.projection.features import read_features
 from pellucid.interpret.projection.gaps import UNKNOWN, find_gap
-from pellucid.interpret.projection.neighbors import Space, nearest
+from pellucid.interpret.projection.neighbors import nearest
 from pellucid.interpret.projection.pca import pca
 from pellucid.interpret.projection.probe import accuracies
+from pellucid.interpret.projection.space import Space
 from pellucid.interpret.results import Explanation, Projection, Provenance
 from pellucid.interpret.results.clusters import Cluster, Clusters
 

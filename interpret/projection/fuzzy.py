@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pellucid.interpret.projection.neighbors import Neighbors
+from pellucid.interpret.projection.space import Neighbors
 
 _HALVINGS = 40
 _LEAST = 1e-3  # of the mean distance: a width of zero would cut points off

@@ -18,7 +18,7 @@ from pellucid.errors import InputError
 from pellucid.interpret.projection.features import Projector, as_array, read_features
 
 _SMALL = 4096  # features, or samples, whose square matrix is decomposed
-_CHUNK = 32 * 2**20  # bytes of the rows that are held in float64 at once
+_CHUNK = 4 * 2**20  # bytes of the rows that are held in float64 at once
 _EXACT = 4e9  # products of a matrix in float64 that a CPU does in about a second
 _POWERS = 7
 _MORE = 16  # directions that are searched for beyond those asked for

@@ -18,9 +18,10 @@ from pellucid.interpret.points import Kept, Rows
 from pellucid.interpret.projection import references
 from pellucid.interpret.projection.described import read_ids, read_labels, read_pictures
 from pellucid.interpret.projection.features import read_features
-from pellucid.interpret.projection.neighbors import METRICS, Neighbors, Space, nearest
+from pellucid.interpret.projection.neighbors import nearest
 from pellucid.interpret.projection.pca import pca
 from pellucid.interpret.projection.quality import Faithfulness, faithfulness
+from pellucid.interpret.projection.space import METRICS, Neighbors, Space
 from pellucid.interpret.projection.stability import stability as measure_stability
 from pellucid.interpret.projection.tsne import TSNE
 from pellucid.interpret.projection.umap import UMAP

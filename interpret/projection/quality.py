@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pellucid.interpret.projection.neighbors import Neighbors, Space, nearest
+from pellucid.interpret.projection.neighbors import nearest
+from pellucid.interpret.projection.space import Neighbors, Space
 
 _EXACT = 8192  # points up to which all pairs are looked at
 _CHUNK = 64 * 2**20  # bytes of the distances that are held at once

@@ -9,6 +9,7 @@ Sums are gathered row by row, so that there are no atomics: one seed is one map,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,7 @@ from pellucid.interpret.projection.fuzzy import Graph
 PUSHING = 32  # points that push, in an epoch
 _RATE = 5.0  # pushes for each pull
 _CLIP = 4.0
+_LEAST = 1e-8  # squared distance: the forces have no direction at one place
 _SOFT = 1e-3  # as in umap-learn: two points at one place push each other finitely
 
 
@@ -40,22 +42,25 @@ class Curve:
         (a, b), _ = curve_fit(lambda x, a, b: 1 / (1 + a * x ** (2 * b)), x, y)
         return cls(float(a), float(b))
 
-    def pull(self, squares: Tensor) -> Tensor:
-        """Return by how much of its length an edge of that squared length wants to shrink."""
-        squares = squares.clamp_min_(1e-8)
-        power = _power(squares, self.b - 1)
-        below = squares.mul_(power).mul_(self.a).add_(1)
-        return power.mul_(2 * self.a * self.b).div_(below)
+    def pull(self, squares: Tensor, into: Tensor) -> Tensor:
+        """Return by how much of its length an edge of that squared length wants to shrink.
 
-    def push(self, squares: Tensor) -> Tensor:
-        """Return how hard two points of that squared distance push, for each unit of it."""
-        below = _power(squares.clamp_min_(1e-8), self.b).mul_(self.a).add_(1)
-        return below.mul_(squares.add_(_SOFT)).reciprocal_().mul_(2 * self.b)
+        `squares` is changed, and what is returned is written to `into`.
+        """
+        return self._beyond(squares, into).sigmoid_().div_(squares).mul_(2 * self.b)
 
+    def push(self, squares: Tensor, into: Tensor) -> Tensor:
+        """Return how hard two points of that squared distance push, for each unit of it.
 
-def _power(squares: Tensor, exponent: float) -> Tensor:
-    # Twice as quick as torch.pow on a CPU, and as near as the forces need it.
-    return squares.log().mul_(exponent).exp_()
+        `squares` is changed, and what is returned is written to `into`.
+        """
+        beyond = self._beyond(squares, into).neg_().sigmoid_()
+        return beyond.div_(squares.add_(_SOFT)).mul_(2 * self.b)
+
+    def _beyond(self, squares: Tensor, into: Tensor) -> Tensor:
+        # The logarithm of a d^(2b): the curve is its sigmoid, which costs less than a power.
+        torch.log(squares.clamp_min_(_LEAST), out=into)
+        return into.mul_(self.b).add_(math.log(self.a))
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,8 @@ def relax(
     """
     n = len(start)
     generator = torch.Generator().manual_seed(seed)
-    heads, degrees = graph.heads, graph.degrees
+    degrees = graph.degrees
+    pulling, pushing = _Pulls(graph, start), _Pushes(start)
     axes = list(start.T.contiguous().unbind())
     held = None
     if anchor is not None:
@@ -101,8 +107,7 @@ def relax(
     for epoch in range(epochs):
         rate = 1 - epoch / epochs
         # 1. Pulls: both ends of an edge move, and both directions of it are in the graph.
-        apart = [axis.index_select(0, graph.columns) - axis.index_select(0, heads) for axis in axes]
-        pulls = curve.pull(_squares(apart)).mul_(graph.weights).mul_(2)
+        pulls = pulling(axes, curve)
         table = torch.stack([torch.ones_like(axes[0]), *axes], 1)
         sums = graph.sums(pulls, table)
         stiffness = sums[:, 0]
@@ -115,7 +120,7 @@ def relax(
             ]
         # 2. Pushes, by points that all share.
         chosen = torch.randint(n, (PUSHING,), generator=generator).to(start.device)
-        pushes = _pushes(axes, [axis[chosen] for axis in axes], curve)
+        pushes = pushing(axes, [axis[chosen] for axis in axes], curve)
         # 3. A step that ends, at the longest, where the pulls are in balance.
         step = rate * _share(rate * stiffness)
         axes = [
@@ -125,22 +130,70 @@ def relax(
     return torch.stack(axes, 1)
 
 
-def _squares(apart: list[Tensor]) -> Tensor:
-    found = apart[0] * apart[0]
+class _Pulls:
+    """How hard edges pull; memory for it is taken once, since new memory costs as much as the work.
+
+    Parameters
+    ----------
+    like
+        Shape (samples, dimensions): of the kind and on the device of the map.
+    """
+
+    def __init__(self, graph: Graph, like: Tensor) -> None:
+        # Both directions of an edge pull alike: what a pair has in common is computed once.
+        heads, columns, n = graph.heads, graph.columns, len(graph)
+        first = columns > heads
+        kind = torch.int32 if n < 2**31 else torch.int64
+        self._ends = heads[first].to(kind), columns[first].to(kind)
+        self._weights = 2 * graph.weights[first]
+        keys = torch.minimum(heads, columns).mul_(n).add_(torch.maximum(heads, columns))
+        self._pair = torch.searchsorted(keys[first], keys, out_int32=True)
+        count = len(self._weights)
+        self._apart = [like.new_empty(count) for _ in range(like.shape[1])]
+        self._squares, self._found = like.new_empty(count), like.new_empty(count)
+        self._all = like.new_empty(len(keys))
+
+    def __call__(self, axes: list[Tensor], curve: Curve) -> Tensor:
+        """Return what each edge pulls with, shape (edges,)."""
+        one, other = self._ends
+        for axis, apart in zip(axes, self._apart, strict=True):
+            torch.index_select(axis, 0, one, out=apart)
+            apart.sub_(torch.index_select(axis, 0, other, out=self._found))
+        found = curve.pull(_squares(self._apart, self._squares), self._found).mul_(self._weights)
+        return torch.index_select(found, 0, self._pair, out=self._all)
+
+
+class _Pushes:
+    """How hard a few points push all; memory for it is taken once.
+
+    Parameters
+    ----------
+    like
+        Shape (samples, dimensions): of the kind and on the device of the map.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        n, dimensions = like.shape
+        self._apart = [like.new_empty(n, PUSHING) for _ in range(dimensions)]
+        self._squares, self._found = (like.new_empty(n, PUSHING) for _ in range(2))
+
+    def __call__(self, axes: list[Tensor], others: list[Tensor], curve: Curve) -> list[Tensor]:
+        """Return the force of others on points of weight 1, for each axis."""
+        for axis, other, apart in zip(axes, others, self._apart, strict=True):
+            torch.sub(axis[:, None], other, out=apart)
+        strength = curve.push(_squares(self._apart, self._squares), self._found)
+        # Each push is bounded, as in umap-learn: two points at one place would part for ever.
+        return [
+            apart.mul_(strength).clamp_(-_CLIP, _CLIP).sum(1).mul_(_RATE / PUSHING)
+            for apart in self._apart
+        ]
+
+
+def _squares(apart: list[Tensor], into: Tensor) -> Tensor:
+    torch.mul(apart[0], apart[0], out=into)
     for part in apart[1:]:
-        found.addcmul_(part, part)
-    return found
-
-
-def _pushes(axes: list[Tensor], others: list[Tensor], curve: Curve) -> list[Tensor]:
-    """Return the force of others on points of weight 1, for each axis."""
-    apart = [axis[:, None] - other for axis, other in zip(axes, others, strict=True)]
-    strength = curve.push(_squares(apart))
-    # Each push is bounded, as in umap-learn: two points at one place would part for ever.
-    return [
-        part.mul_(strength).clamp_(-_CLIP, _CLIP).sum(1).mul_(_RATE / len(others[0]))
-        for part in apart
-    ]
+        into.addcmul_(part, part)
+    return into
 
 
 def _share(decay: Tensor) -> Tensor:
@@ -172,13 +225,15 @@ def settle(
     generator = torch.Generator().manual_seed(seed)
     ends = places[neighbors]
     degrees = held.sum(1)
+    pushing = _Pushes(start)
     for epoch in range(epochs):
         rate = 1 - epoch / epochs
         apart = ends - start[:, None]
-        pulls = held * curve.pull(apart.square().sum(2))
+        squares = apart.square().sum(2)
+        pulls = held * curve.pull(squares, torch.empty_like(squares))
         force = (pulls[..., None] * apart).sum(1)
         chosen = torch.randint(len(places), (PUSHING,), generator=generator).to(places.device)
-        pushes = _pushes(list(start.unbind(1)), list(places[chosen].unbind(1)), curve)
+        pushes = pushing(list(start.unbind(1)), list(places[chosen].unbind(1)), curve)
         force = force + degrees[:, None] * torch.stack(pushes, 1)
         start = start + rate * force * _share(rate * pulls.sum(1))[:, None]
     return start

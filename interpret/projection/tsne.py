@@ -17,8 +17,9 @@ from pellucid.errors import InputError, MissingDependencyError
 from pellucid.interpret.inputs import is_real
 from pellucid.interpret.projection.features import Projector, as_array, read_features
 from pellucid.interpret.projection.fuzzy import Graph
-from pellucid.interpret.projection.neighbors import METRICS, Neighbors, Space, nearest
+from pellucid.interpret.projection.neighbors import nearest
 from pellucid.interpret.projection.pca import pca
+from pellucid.interpret.projection.space import METRICS, Neighbors, Space
 
 _EXAGGERATION, _EARLY, _LATE = 12.0, 250, 500  # as in openTSNE (Belkina and others 2019)
 _CHUNK = 8 * 2**20  # bytes of the pairs that are held at once: what a cache holds

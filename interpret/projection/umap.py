@@ -20,9 +20,10 @@ from pellucid.errors import InputError
 from pellucid.interpret.inputs import is_real, is_whole
 from pellucid.interpret.projection.features import Projector, as_array, read_features
 from pellucid.interpret.projection.fuzzy import Graph, by_label, fuzzy_graph, memberships
-from pellucid.interpret.projection.neighbors import METRICS, Neighbors, Space, exact, nearest
+from pellucid.interpret.projection.neighbors import nearest
 from pellucid.interpret.projection.pca import pca
 from pellucid.interpret.projection.relax import Anchor, Curve, relax, settle
+from pellucid.interpret.projection.space import METRICS, Neighbors, Space, exact
 
 _DIFFUSIONS = 30
 _EXTENT = 10.0  # of the start, from the middle, as in umap-learn
@@ -81,7 +82,7 @@ class UMAP(Projector):
         metric: str = "euclidean",
         epochs: int | None = None,
         target_weight: float = 0.5,
-        recall: float = 0.95,
+        recall: float = 0.98,
         random_state: int = 0,
         device: Any = "auto",
     ) -> None:

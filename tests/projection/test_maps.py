@@ -19,9 +19,10 @@ import pellucid as pl
 from pellucid.errors import InputError, MissingDependencyError
 from pellucid.interpret.projection import pca as pca_module
 from pellucid.interpret.projection.fuzzy import fuzzy_graph, memberships
-from pellucid.interpret.projection.neighbors import Space, nearest
+from pellucid.interpret.projection.neighbors import nearest
 from pellucid.interpret.projection.pca import PCA
 from pellucid.interpret.projection.relax import Curve
+from pellucid.interpret.projection.space import Space
 from pellucid.interpret.projection.stability import aligned
 from pellucid.interpret.projection.tsne import TSNE, affinities
 from pellucid.interpret.projection.umap import UMAP

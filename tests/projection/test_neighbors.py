@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
 from pellucid.interpret.projection import neighbors
-from pellucid.interpret.projection.neighbors import METRICS, Space, exact, nearest
+from pellucid.interpret.projection.neighbors import nearest
+from pellucid.interpret.projection.space import METRICS, Space, exact
 
 
 @given(
