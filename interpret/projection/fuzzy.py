@@ -108,22 +108,49 @@ def fuzzy_graph(found: Neighbors, neighbors: int) -> Graph:
 
 def union(indices: Tensor, held: Tensor) -> Graph:
     """Return the symmetric graph of directed memberships, shape (samples, k) each."""
+    graph, back = both_ways(indices, held)
+    return Graph(graph.rows, graph.columns, graph.weights + back - graph.weights * back)
+
+
+def both_ways(indices: Tensor, values: Tensor) -> tuple[Graph, Tensor]:
+    """Return a graph that has every edge in both directions.
+
+    Parameters
+    ----------
+    indices, values
+        Shape (samples, k): where the edges of each point go, and what they weigh.
+
+    Returns
+    -------
+    graph
+        With the weight of each edge, 0 where it goes in the other direction only.
+    back
+        Shape (edges,): the weight of the other direction.
+    """
     n, k = indices.shape
-    heads = torch.arange(n, device=indices.device).repeat_interleave(k)
-    tails, values = indices.reshape(-1), held.reshape(-1)
-    keys = torch.cat([heads * n + tails, tails * n + heads])
-    keys, order = keys.sort(stable=True)
-    values = values.repeat(2)[order]
-    twice = keys[1:] == keys[:-1]
-    first = torch.ones(len(keys), dtype=torch.bool, device=keys.device)
-    first[1:] = ~twice
+    indices, order = indices.sort(1)
+    values = values.gather(1, order).flatten()
+    heads = torch.arange(n, device=indices.device)[:, None]
+    there = heads.mul(n).add(indices).flatten()
+    back, order = indices.mul(n).add(heads).flatten().sort()
+    theirs = values[order]
+    del order
+    # Two sorted lists of pairs become one, without sorting both together.
+    place = torch.searchsorted(there, back).clamp_max_(n * k - 1)
+    twice = there[place] == back
     other = torch.zeros_like(values)
-    other[:-1] = torch.where(twice, values[1:], 0.0)
-    weights = (values + other - values * other)[first]
-    keys = keys[first]
-    sizes = torch.bincount(keys // n, minlength=n)
+    other[place[twice]] = theirs[twice]
+    del place
+    back, theirs = back[~twice], theirs[~twice]
+    mine = torch.searchsorted(back, there).add_(torch.arange(n * k, device=there.device))
+    new = torch.searchsorted(there, back).add_(torch.arange(len(back), device=there.device))
+    keys = there.new_empty(len(there) + len(back))
+    keys[mine], keys[new] = there, back
+    forward, backward = (values.new_zeros(len(keys)) for _ in range(2))
+    forward[mine], backward[mine], backward[new] = values, other, theirs
+    sizes = torch.bincount(keys.div(n, rounding_mode="floor"), minlength=n)
     rows = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
-    return Graph(rows, keys % n, weights)
+    return Graph(rows, keys.remainder_(n), forward), backward
 
 
 def by_label(graph: Graph, labels: Tensor, weight: float) -> Graph:

@@ -74,10 +74,9 @@ class Moments:
             Whether products are made in float64; float32 is some ten times as fast on a CPU, and
             the sums over parts are in float64 all the same.
         """
-        rows = rows.double()
-        mean = rows.mean(0)
-        centred = rows - mean
-        centred = centred if exact else centred.float()
+        rows = rows.double() if exact else rows.float()
+        mean = rows.mean(0, dtype=torch.float64)
+        centred = rows - mean.to(rows.dtype)
         apart = mean - self.mean
         count = self.count + len(rows)
         self.scatter += (centred.T @ centred).double()
@@ -106,13 +105,14 @@ def pca(features: Tensor, wanted: int, seed: int = 0) -> Components:
     """
     n, width = features.shape
     # Squares of very large or very small numbers would leave the range of floats.
-    largest = max(float(part.abs().max()) for part in chunks(features)) if features.numel() else 0
-    unit = largest if largest > 0 else 1.0
+    largest = max(abs(float(extreme)) for extreme in features.aminmax()) if features.numel() else 0
+    unit = 1.0 if largest == 0 or 1e-6 < largest < 1e6 else largest
     exact = features.device.type != "cpu" or n * width * min(n, width) <= _EXACT
     if width <= min(_SMALL, n):
         moments = Moments(width, features.device)
-        for part in chunks(features):
-            moments.add(part.double() / unit, exact)
+        # Parts as large as what they are added to: adding would cost more than multiplying.
+        for part in torch.split(features, max(len(chunks(features)[0]), 2 * width)):
+            moments.add(part if unit == 1 else part.double() / unit, exact)
         return moments.components(wanted, unit)
     mean = torch.stack([(part.double() / unit).sum(0) for part in chunks(features)]).sum(0) / n
     if n <= _SMALL:

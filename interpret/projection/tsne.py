@@ -16,7 +16,7 @@ from torch import Tensor
 from pellucid.errors import InputError, MissingDependencyError
 from pellucid.interpret.inputs import is_real
 from pellucid.interpret.projection.features import Projector, as_array, read_features
-from pellucid.interpret.projection.fuzzy import Graph
+from pellucid.interpret.projection.fuzzy import Graph, both_ways
 from pellucid.interpret.projection.neighbors import nearest
 from pellucid.interpret.projection.pca import pca
 from pellucid.interpret.projection.space import METRICS, Neighbors, Space
@@ -178,16 +178,8 @@ def affinities(found: Neighbors, perplexity: float) -> Graph:
         high = torch.where(wide, high, precision)
         precision = torch.where(torch.isinf(high), 2 * precision, (low + high) / 2)
     shares = torch.softmax(-squares * precision[:, None], 1).float()
-    n, k = found.indices.shape
-    heads = torch.arange(n, device=shares.device).repeat_interleave(k)
-    tails, values = found.indices.reshape(-1), shares.reshape(-1) / (2 * n)
-    keys, order = torch.cat([heads * n + tails, tails * n + heads]).sort(stable=True)
-    keys, counts = torch.unique_consecutive(keys, return_counts=True)
-    ends = counts.cumsum(0)
-    offsets = torch.cat([ends.new_zeros(1), ends])
-    weights = torch.segment_reduce(values.repeat(2)[order], "sum", offsets=offsets)
-    sizes = torch.bincount(keys // n, minlength=n)
-    return Graph(torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]), keys % n, weights)
+    graph, back = both_ways(found.indices, shares)
+    return Graph(graph.rows, graph.columns, (graph.weights + back) / (2 * len(graph)))
 
 
 def descend(start: Tensor, graph: Graph) -> tuple[Tensor, float]:

@@ -25,6 +25,7 @@ from pellucid.interpret.projection.pca import pca
 from pellucid.interpret.projection.relax import Anchor, Curve, relax, settle
 from pellucid.interpret.projection.space import METRICS, Neighbors, Space, exact
 
+_SEEN = 8192  # samples that the start's directions are found from
 _DIFFUSIONS = 30
 _EXTENT = 10.0  # of the start, from the middle, as in umap-learn
 _JITTER = 1e-4  # of it: points with the same features must be able to part
@@ -247,7 +248,8 @@ class UMAP(Projector):
 
     def _start(self, features: Tensor, graph: Graph, dimensions: int) -> Tensor:
         """Return principal components, smoothed over the graph."""
-        found = pca(features, dimensions, self.random_state)
+        some = torch.linspace(0, len(features) - 1, min(len(features), _SEEN)).round().long()
+        found = pca(features[some.to(features.device)], dimensions, self.random_state)
         places = found.coordinates(features).float()
         degrees = graph.degrees[:, None].clamp_min(1e-12)
         for _ in range(_DIFFUSIONS):
