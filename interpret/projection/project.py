@@ -20,10 +20,10 @@ from pellucid.interpret.projection.described import read_ids, read_labels, read_
 from pellucid.interpret.projection.features import read_features
 from pellucid.interpret.projection.neighbors import nearest
 from pellucid.interpret.projection.pca import pca
-from pellucid.interpret.projection.quality import Faithfulness, faithfulness
+from pellucid.interpret.projection.quality import Faithfulness, faithfulness, purity
 from pellucid.interpret.projection.space import METRICS, Neighbors, Space
 from pellucid.interpret.projection.stability import stability as measure_stability
-from pellucid.interpret.projection.tsne import TSNE
+from pellucid.interpret.projection.tsne import TSNE, backend_for, pulling
 from pellucid.interpret.projection.umap import UMAP
 from pellucid.interpret.results import Projection, Provenance
 
@@ -160,10 +160,13 @@ def project(
     # The measures are defined for fewer neighbours than half of the samples.
     compared = min(neighbors, (n - 1) // 2)
     metric_known = metric if metric in METRICS else "euclidean"
-    found = nearest(Space(features, metric_known), min(max(neighbors, 2), n - 1), seed=seed)
+    space = Space(features, metric_known)
+    found = nearest(space, min(made.looked_at(features, chosen), n - 1), seed=seed)
     shaped = made.make(features, chosen, found, index if supervised else None, near, seed)
     places = shaped.places.to(features.device)
-    trust = faithfulness(features, places, compared, found=found, metric=metric_known, seed=seed)
+    trust = faithfulness(
+        features, places, compared, space=space, found=found, metric=metric_known, seed=seed
+    )
     moved = disparity = None
     if seeds and chosen != "pca":
         moved, disparity = measure_stability(
@@ -195,6 +198,7 @@ def project(
             model=name, device=str(features.device), seed=None if chosen == "pca" else seed
         ),
         **_measures(trust),
+        **_purity(index, found.indices[:, :compared], trust.shown),
     )
 
 
@@ -263,6 +267,14 @@ class _Map:
             raise InputError(f"backend={self.backend!r} does not make maps with {chosen}")
         return chosen
 
+    def looked_at(self, features: Tensor, chosen: str) -> int:
+        """Return how many nearest neighbours the map and its measures look at."""
+        most = max(self.neighbors, 2)
+        if chosen == "tsne":
+            backend = backend_for(features, self.dimensions, self.backend)
+            most = max(most, pulling(self.perplexity)) if backend == "torch" else most
+        return most
+
     def make(
         self,
         features: Tensor,
@@ -288,7 +300,7 @@ class _Map:
                 metric=self.metric,
                 backend=self.backend,
                 random_state=seed,
-            ).fit(features)
+            ).fit(features, neighbors=found)
             settings = {"perplexity": self.perplexity, "backend": theirs.backend_}
             return _Shaped(torch.from_numpy(theirs.embedding_), settings | self._metric())
         settings = {"neighbors": self.neighbors, "min_dist": self.min_dist} | self._metric()
@@ -328,6 +340,16 @@ def _measures(trust: Faithfulness) -> dict[str, Any]:
         "continuity": trust.continuity.cpu().numpy(),
         "measures": {name: values.cpu().numpy() for name, values in trust.measures.items()},
         "triplets": trust.triplets,
+    }
+
+
+def _purity(labels: np.ndarray | None, there: Tensor, here: Tensor) -> dict[str, Any]:
+    if labels is None:
+        return {}
+    index = torch.from_numpy(labels).to(there.device)
+    return {
+        name: purity(index, near).cpu().numpy()
+        for name, near in (("purity", there), ("map_purity", here))
     }
 
 

@@ -35,6 +35,8 @@ class Faithfulness:
     triplets
         Of random triplets, the share in which the same of two points is the nearer on the map: the
         global shape. 0.5 is chance.
+    shown
+        Each point's nearest neighbours on the map, shape (samples, neighbours).
     """
 
     preservation: Tensor
@@ -42,6 +44,7 @@ class Faithfulness:
     continuity: Tensor
     measures: dict[str, Tensor]
     triplets: float
+    shown: Tensor
 
 
 def faithfulness(
@@ -49,6 +52,7 @@ def faithfulness(
     places: Tensor,
     k: int,
     *,
+    space: Space | None = None,
     found: Neighbors | None = None,
     metric: str = "euclidean",
     seed: int = 0,
@@ -61,6 +65,8 @@ def faithfulness(
         Shape (samples, features) and (samples, dimensions).
     k
         How many nearest neighbours to look at, fewer than half of the samples.
+    space
+        The features, where they are prepared already: it spares a copy of many.
     found
         The nearest neighbours among the features, where they are known: `k` of them or more.
     metric
@@ -77,19 +83,24 @@ def faithfulness(
     """
     n = len(features)
     generator = torch.Generator().manual_seed(seed)
-    there, here = _Pairs(features, metric, n <= _EXACT), _Pairs(places, "euclidean", n <= _EXACT)
+    kind = torch.float64 if n <= _EXACT else torch.float32
+    if space is None or kind == torch.float64:
+        space = Space(features, metric, kind)
+    there, here = _Pairs(space), _Pairs(Space(places, "euclidean", kind))
     ks = sorted({j for j in (*KS, k) if j < (n - 1) / 2} | {k})
     if n <= _EXACT:
         rows = torch.arange(n, device=features.device)
-        kept, trust, going = _measured(there, here, rows, ks)
+        kept, trust, going, shown = _measured(there, here, rows, ks)
         at = ks.index(k)
         mine = (kept[at], trust[at], going[at])
+        shown = shown[:, :k]
         errors = torch.zeros(len(ks), dtype=torch.float64)
     else:
         rows = torch.randperm(n, generator=generator)[:_ASKED].to(features.device)
-        kept, trust, going = _measured(there, here, rows, ks)
+        kept, trust, going, _ = _measured(there, here, rows, ks)
         errors = trust.std(1) / len(rows) ** 0.5
-        mine = _by_others(there, here, found, k, generator)
+        shown = nearest(here.space, k, recall=0.995).indices
+        mine = _by_others(there, here, found, shown, generator)
     measures = {
         "neighbors": torch.tensor(ks),
         "preservation": kept.mean(1),
@@ -97,15 +108,14 @@ def faithfulness(
         "continuity": going.mean(1),
         "standard_error": errors,
     }
-    return Faithfulness(*mine, measures, _triplets(there, here, generator))
+    return Faithfulness(*mine, measures, _triplets(there, here, generator), shown)
 
 
 class _Pairs:
-    """Squared distances between points: in float64 where all pairs are looked at."""
+    """Squared distances between points."""
 
-    def __init__(self, points: Tensor, metric: str, exact: bool) -> None:
-        self.space = Space(points, metric, torch.float64 if exact else torch.float32)
-        self.points, self.norms = self.space.points, self.space.norms
+    def __init__(self, space: Space) -> None:
+        self.space, self.points, self.norms = space, space.points, space.norms
 
     def __len__(self) -> int:
         return len(self.points)
@@ -125,16 +135,20 @@ class _Pairs:
 
 def _measured(
     there: _Pairs, here: _Pairs, rows: Tensor, ks: list[int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return preservation, trustworthiness and continuity of some points, (numbers, points)."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return preservation, trustworthiness and continuity of some points, (numbers, points).
+
+    And the nearest on the map, (points, largest number).
+    """
     n, most = len(there), max(ks)
     size = max(1, _CHUNK // (16 * n))
-    kept, trust, going = [], [], []
+    kept, trust, going, near_by = [], [], [], []
     for part in torch.split(rows, size):
         far, near = there.of(part), here.of(part)
         real = far.topk(most, largest=False)
         shown = near.topk(most, largest=False)
         common = shown.indices[:, :, None] == real.indices[:, None, :]
+        near_by.append(shown.indices)
         drawn_in = _ranks(far, shown.indices)
         torn_out = _ranks(near, real.indices)
         for k in ks:
@@ -142,10 +156,11 @@ def _measured(
             trust.append(1 - _scale(n, k) * (drawn_in[:, :k] - k).clamp_min(0).sum(1))
             going.append(1 - _scale(n, k) * (torn_out[:, :k] - k).clamp_min(0).sum(1))
     count = len(ks)
-    return tuple(  # type: ignore[return-value]
+    found = [
         torch.stack([torch.cat(parts[i::count]) for i in range(count)])
         for parts in (kept, trust, going)
-    )
+    ]
+    return found[0], found[1], found[2], torch.cat(near_by)
 
 
 def _ranks(squares: Tensor, of: Tensor) -> Tensor:
@@ -159,12 +174,15 @@ def _scale(n: int, k: int) -> float:
 
 
 def _by_others(
-    there: _Pairs, here: _Pairs, found: Neighbors | None, k: int, generator: torch.Generator
+    there: _Pairs,
+    here: _Pairs,
+    found: Neighbors | None,
+    shown: Tensor,
+    generator: torch.Generator,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the three measures of every point, ranks being estimated among some others."""
-    n = len(there)
+    n, k = shown.shape
     real = (found or nearest(there.space, k)).indices[:, :k]
-    shown = nearest(here.space, k, recall=0.995).indices
     others = torch.randperm(n, generator=generator)[:_OTHERS].to(real.device)
     kept: list[Tensor] = []
     trust: list[Tensor] = []
@@ -179,6 +197,23 @@ def _by_others(
             ranks = nearer.double() * ((n - 1) / len(others)) + 1
             into.append(1 - _scale(n, k) * (ranks - k).clamp_min(0).sum(1))
     return torch.cat(kept), torch.cat(trust), torch.cat(going)
+
+
+def purity(labels: Tensor, near: Tensor) -> Tensor:
+    """Return of each point's neighbours the share that has its label, shape (samples,), float64.
+
+    Parameters
+    ----------
+    labels
+        Shape (samples,), negative where not known: such neighbours do not count, and the purity of
+        such points is NaN.
+    near
+        Shape (samples, neighbours).
+    """
+    theirs = labels[near]
+    known = (theirs >= 0).double().sum(1)
+    same = (theirs == labels[:, None]).double().sum(1)
+    return torch.where((labels >= 0) & (known > 0), same / known, torch.nan)
 
 
 def _triplets(there: _Pairs, here: _Pairs, generator: torch.Generator) -> float:

@@ -32,6 +32,10 @@ class Neighbors:
     distances: Tensor
     recall: float
 
+    def first(self, k: int) -> Neighbors:
+        """Return the nearest `k` of them."""
+        return Neighbors(self.indices[:, :k], self.distances[:, :k], self.recall)
+
 
 class Space:
     """Points, prepared so that squared Euclidean distances order them as the metric does.

@@ -82,7 +82,7 @@ class TSNE(Projector):
         self.random_state = random_state
         self.device = device
 
-    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
+    def fit(self, X: Any, y: Any = None, *, neighbors: Neighbors | None = None) -> Self:  # noqa: N803
         """Make a map of samples.
 
         Parameters
@@ -91,6 +91,9 @@ class TSNE(Projector):
             Shape (samples, features).
         y
             Not used: scikit-learn's interface has it.
+        neighbors
+            The nearest neighbours, where they are known already: three times the perplexity, or
+            they are looked for again. Other back-ends look for their own.
 
         Raises
         ------
@@ -110,7 +113,7 @@ class TSNE(Projector):
                 f"perplexity={self.perplexity!r} with {n} samples; give a number from 1 to less "
                 f"than a third of them"
             )
-        self.backend_ = self._chosen(features)
+        self.backend_ = backend_for(features, dimensions, self.backend)
         self.n_features_in_ = features.shape[1]
         self.kl_divergence_: float | None = None
         self.neighbors_: Neighbors | None = None
@@ -121,37 +124,42 @@ class TSNE(Projector):
         jitter = 1e-2 * torch.randn(start.shape, generator=generator).to(start.device)
         start = 1e-4 * (start / spread + jitter)
         if self.backend_ == "torch":
-            self.embedding_ = self._ours(features, start)
+            self.embedding_ = self._ours(features, start, neighbors)
         else:
             given = features.cpu().numpy()
             fit = _scikit_learn if self.backend_ == "scikit-learn" else _open_tsne
             self.embedding_, self.kl_divergence_ = fit(self, given, start.cpu().numpy())
         return self
 
-    def _chosen(self, features: Tensor) -> str:
-        if self.backend not in BACKENDS:
-            raise InputError(
-                f"backend={self.backend!r}; there are {', '.join(map(repr, BACKENDS))}"
-            )
-        there = importlib.util.find_spec("openTSNE") is not None
-        if self.backend == "openTSNE" and not there:
-            raise MissingDependencyError(
-                "backend='openTSNE' needs openTSNE: pip install openTSNE; or leave backend out"
-            )
-        if self.backend != "auto":
-            return self.backend
-        if len(features) <= _MANY.get(features.device.type, _MANY["cpu"]):
-            return "torch"
-        return "openTSNE" if there and self.n_components == 2 else "scikit-learn"
-
-    def _ours(self, features: Tensor, start: Tensor) -> np.ndarray:
-        n = len(features)
-        k = min(n - 1, int(3 * self.perplexity))
-        self.neighbors_ = nearest(Space(features, self.metric), k, seed=self.random_state)
-        graph = affinities(self.neighbors_, self.perplexity)
-        places, divergence = descend(start, graph)
+    def _ours(self, features: Tensor, start: Tensor, found: Neighbors | None) -> np.ndarray:
+        k = min(len(features) - 1, pulling(self.perplexity))
+        if found is None or found.indices.shape[1] < k:
+            found = nearest(Space(features, self.metric), k, seed=self.random_state)
+        self.neighbors_ = found.first(k)
+        places, divergence = descend(start, affinities(self.neighbors_, self.perplexity))
         self.kl_divergence_ = divergence
         return as_array(places)
+
+
+def backend_for(features: Tensor, dimensions: int, backend: str) -> str:
+    """Return the back-end that makes a map of the features."""
+    if backend not in BACKENDS:
+        raise InputError(f"backend={backend!r}; there are {', '.join(map(repr, BACKENDS))}")
+    there = importlib.util.find_spec("openTSNE") is not None
+    if backend == "openTSNE" and not there:
+        raise MissingDependencyError(
+            "backend='openTSNE' needs openTSNE: pip install openTSNE; or leave backend out"
+        )
+    if backend != "auto":
+        return backend
+    if len(features) <= _MANY.get(features.device.type, _MANY["cpu"]):
+        return "torch"
+    return "openTSNE" if there and dimensions == 2 else "scikit-learn"
+
+
+def pulling(perplexity: float) -> int:
+    """Return how many nearest neighbours pull a point."""
+    return int(3 * perplexity)
 
 
 def affinities(found: Neighbors, perplexity: float) -> Graph:

@@ -29,7 +29,8 @@ _SEEN = 8192  # samples that the start's directions are found from
 _DIFFUSIONS = 30
 _EXTENT = 10.0  # of the start, from the middle, as in umap-learn
 _JITTER = 1e-4  # of it: points with the same features must be able to part
-_SMALL = 10_000  # samples up to which twice as many epochs are quick
+_EPOCHS = (100, 400)  # the fewest, for many samples, and the most
+_MOVES = 2_000_000  # of samples: how many epochs there are between the two
 _BLOCK = 256  # new points that are placed at once, always: their number must not show
 _USUAL = 0.95
 
@@ -48,7 +49,7 @@ class UMAP(Projector):
     metric
         ``"euclidean"``, ``"cosine"`` or ``"correlation"``.
     epochs
-        Of the layout; None for 200 up to 10,000 samples, and 100 beyond.
+        Of the layout; None for 400 up to 5,000 samples, falling to 100 at 20,000 and more.
     target_weight
         With labels, from 0 (they do not matter) to 1 (only they do).
     recall
@@ -134,14 +135,13 @@ class UMAP(Projector):
         features = read_features(X, self.device)
         n = len(features)
         self._check(n)
-        self._space = Space(features, self.metric)
+        self._features = features
+        self._space: Space | None = None
         k = self.n_neighbors - 1
         if neighbors is None or neighbors.indices.shape[1] < k:
-            neighbors = nearest(self._space, k, recall=self.recall, seed=self.random_state)
-        elif neighbors.indices.shape[1] > k:
-            neighbors = Neighbors(
-                neighbors.indices[:, :k], neighbors.distances[:, :k], neighbors.recall
-            )
+            space = self._known()
+            neighbors = nearest(space, k, recall=self.recall, seed=self.random_state)
+        neighbors = neighbors.first(k)
         graph = fuzzy_graph(neighbors, self.n_neighbors)
         if y is not None:
             labels = torch.from_numpy(_labels(y, n)).to(features.device)
@@ -153,7 +153,7 @@ class UMAP(Projector):
             known = torch.isfinite(anchor.places).all(1, keepdim=True)
             start = torch.where(known, torch.nan_to_num(anchor.places), start)
         self._curve = Curve.fitted(self.min_dist, self.spread)
-        epochs = self.epochs or (200 if n <= _SMALL else 100)
+        epochs = self.epochs or max(_EPOCHS[0], min(_EPOCHS[1], _MOVES // n))
         places = relax(
             start, graph, self._curve, epochs=epochs, seed=self.random_state, anchor=anchor
         )
@@ -198,14 +198,15 @@ class UMAP(Projector):
 
     def _place(self, given: Any, lay: bool = True) -> tuple[np.ndarray, np.ndarray]:
         features = self._new(given, self.n_features_in_)
-        k = min(self.n_neighbors, len(self._space))
+        space = self._known()
+        k = min(self.n_neighbors, len(space))
         first = self.neighbors_.distances[:, 0]
         usual = first.kthvalue(math.ceil(_USUAL * len(first))).values
         places, far = [], []
         for part in torch.split(features, _BLOCK):
             # Always as many rows: a product of matrices rounds by their shape.
             padded = torch.cat([part, part[-1:].expand(_BLOCK - len(part), -1)])
-            found = exact(self._space, self._space.prepare(padded), k)
+            found = exact(space, space.prepare(padded), k)
             far.append((found.distances[:, 0] / usual.clamp_min(1e-30))[: len(part)])
             if lay:
                 held, _, _ = memberships(found.distances, self.n_neighbors)
@@ -223,6 +224,12 @@ class UMAP(Projector):
                 places.append(placed[: len(part)])
         laid = as_array(torch.cat(places)) if lay else np.zeros((0, 0), np.float32)
         return laid, as_array(torch.cat(far))
+
+    def _known(self) -> Space:
+        """Return the map's samples, prepared when they are first needed: it takes a copy."""
+        if self._space is None:
+            self._space = Space(self._features, self.metric)
+        return self._space
 
     def _check(self, n: int) -> None:
         if not is_whole(self.n_neighbors) or self.n_neighbors < 2:

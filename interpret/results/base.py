@@ -133,7 +133,7 @@ class Result:
         The sample axis stays, so that one sample is a result like any other.
         """
         n = self._samples()
-        positions = _positions(index, n)
+        positions = chosen_positions(index, n)
 
         def take(_: str, array: Any) -> Any:
             # A baseline that all rows share has a sample axis of length one: it stays whole.
@@ -162,7 +162,7 @@ class Result:
         return bundle
 
 
-def _positions(index: Any, n: int) -> np.ndarray:
+def chosen_positions(index: Any, n: int) -> np.ndarray:
     """Turn any way of choosing samples into an array of positions."""
     if isinstance(index, slice):
         return np.arange(n)[index]

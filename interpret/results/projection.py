@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from pellucid.errors import InputError
-from pellucid.interpret.results.base import Result, screen
+from pellucid.interpret.results.base import Result, chosen_positions, screen
 from pellucid.interpret.results.storage import storable
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Projection(Result):
         its global shape. 0.5 is chance.
     nearest
         Each sample's nearest neighbours among the features, shape (samples, neighbors), int32,
-        positions on the whole map; or None.
+        positions on the map; None where it is not known, and on a part of a map, where some of
+        them are missing.
     recall
         The share of them that the search found.
     moved
@@ -61,6 +63,10 @@ class Projection(Result):
         says so (PCA).
     labels
         Class index of each sample, where known.
+    purity, map_purity
+        Of each sample's nearest neighbours among the features, and on the map, the share that has
+        its label, shape (samples,): a map that looks purer than the features are shows more order
+        than there is. None without labels; NaN for samples without one.
     class_names, feature_names, sample_ids
         Names for the classes, the features and the samples.
     display
@@ -87,6 +93,8 @@ class Projection(Result):
     explained_variance_ratio: np.ndarray | None = None
     loadings: np.ndarray | None = None
     labels: np.ndarray | None = None
+    purity: np.ndarray | None = None
+    map_purity: np.ndarray | None = None
     class_names: tuple[str, ...] | None = None
     feature_names: tuple[str, ...] | None = None
     sample_ids: np.ndarray | None = None
@@ -101,6 +109,8 @@ class Projection(Result):
         "nearest",
         "moved",
         "labels",
+        "purity",
+        "map_purity",
         "sample_ids",
         "display",
     )
@@ -118,6 +128,17 @@ class Projection(Result):
     def _samples(self) -> int:
         return len(self.coordinates)
 
+    def __getitem__(self, index: Any) -> Self:
+        """Return the chosen samples, with the measures that they have on the whole map."""
+        positions = chosen_positions(index, len(self))
+        part = super().__getitem__(positions)
+        if self.nearest is None:
+            return part
+        if len(np.unique(positions)) < len(self) or len(positions) > len(self):
+            return dataclasses.replace(part, nearest=None)
+        place = positions.argsort().astype(self.nearest.dtype)
+        return dataclasses.replace(part, nearest=place[self.nearest[positions]])
+
     def to_frame(self) -> pd.DataFrame:
         """Return one row for each sample.
 
@@ -125,7 +146,7 @@ class Projection(Result):
         -------
         pandas.DataFrame
             Columns ``sample_id``, ``x``, ``y`` (and ``z``), ``preservation``, ``trustworthiness``;
-            ``continuity``, ``moved`` and ``label`` where known.
+            ``continuity``, ``moved``, ``label``, ``purity`` and ``map_purity`` where known.
         """
         import pandas as pd
 
@@ -134,11 +155,9 @@ class Projection(Result):
             columns[axis] = values
         columns["preservation"] = self.preservation
         columns["trustworthiness"] = self.trustworthiness
-        for name in ("continuity", "moved"):
-            if getattr(self, name) is not None:
-                columns[name] = getattr(self, name)
-        if self.labels is not None:
-            columns["label"] = self.labels
+        known = {"continuity": self.continuity, "moved": self.moved, "label": self.labels}
+        known |= {"purity": self.purity, "map_purity": self.map_purity}
+        columns |= {name: values for name, values in known.items() if values is not None}
         return pd.DataFrame(columns)
 
     def _ids(self) -> np.ndarray:
@@ -160,6 +179,13 @@ class Projection(Result):
             said += f"; {self.recall:.1%} of the neighbours were found"
         if self.disparity is not None:
             said += f"; other seeds change {self.disparity:.1%} of its shape"
+        if self.purity is not None and self.map_purity is not None:
+            known = np.isfinite(self.purity) & np.isfinite(self.map_purity)
+            if known.any():
+                said += (
+                    f"; neighbours of one label: {self.purity[known].mean():.0%} among the "
+                    f"features, {self.map_purity[known].mean():.0%} on the map"
+                )
         return said
 
     def summary(self) -> str:

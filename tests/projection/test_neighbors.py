@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
-from pellucid.interpret.projection import neighbors
+from pellucid.interpret.projection import cells, neighbors
 from pellucid.interpret.projection.neighbors import nearest
 from pellucid.interpret.projection.space import METRICS, Space, exact
 
@@ -57,6 +57,36 @@ def test_cells_keep_the_recall_that_they_report(clouds):
         assert found.distances.diff(dim=1).min() >= 0
         real = (space.points[:50, None] - space.points[found.indices[:50]]).norm(dim=2)
         torch.testing.assert_close(found.distances[:50], real, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_wide_points_are_compared_by_what_tells_them_apart(metric, monkeypatch):
+    # A low rank and noise, as a layer puts out: 8 components order the points as all 200 do.
+    rng = np.random.default_rng(0)
+    inner = 3 * rng.normal(size=(10, 8))[rng.integers(10, size=9000)] + rng.normal(size=(9000, 8))
+    wide = inner @ rng.normal(size=(8, 200)) + 0.1 * rng.normal(size=(9000, 200)) + 5
+    widths = []
+    search = cells._Cells.__init__
+    monkeypatch.setattr(
+        cells._Cells,
+        "__init__",
+        lambda self, space, points, *rest: (
+            widths.append(points.shape[1]),
+            search(self, space, points, *rest),
+        )[1],
+    )
+    found = nearest(Space(torch.from_numpy(wide), metric), 10)
+    assert widths == [16]
+    rows = rng.permutation(9000)[:500]
+    near = NearestNeighbors(n_neighbors=11, metric=metric, algorithm="brute").fit(wide)
+    distances, theirs = near.kneighbors(wide[rows])
+    ours = found.indices[rows].numpy()
+    hits = np.mean([np.isin(a[1:], b).mean() for a, b in zip(theirs, ours, strict=True)])
+    assert found.recall >= 0.98
+    assert hits == pytest.approx(found.recall, abs=0.02)
+    same = (ours == theirs[:, 1:]).all(1)
+    assert same.mean() > 0.5
+    np.testing.assert_allclose(found.distances[rows][same], distances[same, 1:], rtol=1e-3)
 
 
 def test_points_without_any_shape_are_searched_to_the_end(monkeypatch):

@@ -11,6 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 
 import pellucid as pl
 from pellucid.errors import InputError, InputTypeError, ModelError, PellucidError
+from pellucid.interpret.projection import space
 from pellucid.interpret.projection.pca import pca
 from pellucid.interpret.projection.quality import faithfulness
 
@@ -134,6 +135,50 @@ def test_pictures_labels_and_ids_travel_with_the_points(digits):
     chosen = projection[[5, 7]]
     assert chosen.sample_ids.tolist() == ["digit 5", "digit 7"]
     np.testing.assert_array_equal(chosen.display, projection.display[[5, 7]])
+
+
+def test_purity_is_the_share_of_neighbours_with_the_same_label(digits):
+    features, labels = digits.inputs.reshape(len(digits), -1)[:400], digits.targets[:400].copy()
+    labels[::7] = -1
+    found = pl.project(features, labels=labels, method="pca", neighbors=10)
+    places = {"purity": features, "map_purity": found.coordinates}
+    for name, points in places.items():
+        near = NearestNeighbors(n_neighbors=10).fit(points).kneighbors(return_distance=False)
+        known = labels[near] >= 0
+        share = ((labels[near] == labels[:, None]) & known).sum(1) / known.sum(1)
+        share[labels < 0] = np.nan
+        # Neighbours at the same distance may be either.
+        np.testing.assert_allclose(getattr(found, name), share, atol=0.12)
+        assert np.nanmean(getattr(found, name)) == pytest.approx(np.nanmean(share), abs=1e-3)
+        assert f"{np.nanmean(share):.0%}" in found.trust()
+        assert name in found.to_frame()
+    assert pl.project(features, method="pca").purity is None
+
+
+def test_a_part_of_a_map_has_no_neighbours_and_another_order_has_the_same(digits):
+    found = pl.project(digits.inputs[:200], method="pca", neighbors=5)
+    assert found[:50].nearest is None
+    assert found[np.arange(200) > 0].nearest is None
+    order = np.random.default_rng(0).permutation(200)
+    other = found[order]
+    np.testing.assert_array_equal(order[other.nearest], found.nearest[order])
+    np.testing.assert_array_equal(found[:].nearest, found.nearest)
+    assert found[[*range(200), 3]].nearest is None
+
+
+@pytest.mark.parametrize("method", ["umap", "tsne"])
+def test_one_graph_serves_the_map_and_its_measures(digits, method, monkeypatch):
+    spaces = []
+    made = space.Space.__init__
+    monkeypatch.setattr(
+        space.Space,
+        "__init__",
+        lambda self, points, *rest: (spaces.append(points.shape), made(self, points, *rest))[1],
+    )
+    monkeypatch.setattr("pellucid.interpret.projection.quality._EXACT", 100)
+    features = digits.inputs.reshape(len(digits), -1)[:300]
+    pl.project(features, method=method, perplexity=20)
+    assert spaces == [(300, 64), (300, 2)]
 
 
 def test_a_reused_layer_and_integer_inputs():

@@ -253,13 +253,24 @@ def test_a_point_is_found_by_its_id_or_else_its_position():
 
 
 def test_a_part_of_a_map_has_no_neighbours_to_draw(projection):
-    for part in (projection[:60], projection[np.random.default_rng(1).permutation(120)]):
-        for draw in (lambda one: scatter(one, point=0), torn_neighbors):
-            with pytest.raises(InputError, match="part of a map"):
-                draw(part)
-        assert scatter(part).data  # without neighbours it can be drawn
-    with pytest.raises(InputError, match="true neighbours"):
-        torn_neighbors(replace(projection, nearest=None))
+    part = projection[:60]
+    for draw in (lambda one: scatter(one, point=0), torn_neighbors):
+        with pytest.raises(InputError, match="part of a map"):
+            draw(part)
+    assert scatter(part).data  # without neighbours it can be drawn
+
+
+def test_a_map_in_another_order_draws_the_same_neighbours(projection):
+    order = np.random.default_rng(1).permutation(120)
+    whole, other = (torn_neighbors(one) for one in (projection, projection[order]))
+    drawn = [
+        {name: np.sort(np.asarray(trace.x)[~np.isnan(np.asarray(trace.x, float))])
+         for name, trace in ((t.name, t) for t in figure.data) if trace.mode == "lines"}
+        for figure in (whole, other)
+    ]  # fmt: skip
+    assert drawn[0]
+    for name, x in drawn[0].items():
+        np.testing.assert_allclose(drawn[1][name], x)
 
 
 # -- colours ---------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from pellucid.errors import InputError
 from pellucid.interpret.results import Projection
 
 _CHUNK = 1 << 22  # distances held at once
-_CHECKED = 64  # points by which a map is held to its own measure
 
 
 @dataclass(frozen=True)
@@ -66,34 +65,18 @@ def true_neighbours(projection: Projection) -> np.ndarray:
     Raises
     ------
     InputError
-        If the projection holds none, or is a part of a map: they are positions on the whole one.
+        If the projection holds none, as a part of a map does.
     """
     nearest = projection.nearest
     if nearest is None:
         raise InputError(
-            "the projection does not hold its points' true neighbours; make it with "
-            "pellucid.project"
+            "the projection does not hold its points' true neighbours, as a part of a map does "
+            "not; give the whole one, made with pellucid.project"
         )
-    if nearest.size and nearest.max() >= len(projection):
-        raise InputError(_PART)
     k = nearest.shape[1]
     if not 0 < k < len(projection):
         raise InputError(f"the projection holds {k} neighbours of each of {len(projection)} points")
-    # In another order all positions exist and mean other points: then far fewer neighbours are
-    # kept than the projection itself has measured.
-    rows = np.unique(np.linspace(0, len(projection) - 1, _CHECKED).round().astype(int))
-    shown = on_map(projection.coordinates, rows, k)
-    kept = (shown[:, :, None] == nearest[rows][:, None, :]).any(axis=2).mean()
-    measured = float(np.mean(projection.preservation[rows]))
-    if measured > 0.05 and kept < 0.5 * measured:
-        raise InputError(_PART)
     return nearest
-
-
-_PART = (
-    "this is a part of a map, or a map in another order, and the positions of its points' true "
-    "neighbours are those on the whole one; give the whole map"
-)
 
 
 def around(projection: Projection, nearest: np.ndarray, row: int) -> Around:

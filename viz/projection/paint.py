@@ -13,7 +13,7 @@ from pellucid.errors import InputError, InputTypeError
 from pellucid.interpret.results import Predictions, Projection
 from pellucid.viz.theme import Theme, compact, escape, number, shorten
 
-TRUST = ("preservation", "trustworthiness", "continuity", "moved")
+TRUST = ("preservation", "trustworthiness", "continuity", "moved", "purity", "map_purity")
 PREDICTED = ("prediction", "error", "confidence")
 _CLASSES = 30  # integers with more values than this are numbers, not classes
 _GROUPS = 40  # beyond, the rare ones are joined
@@ -27,6 +27,8 @@ _TITLES = {
     "trustworthiness": ("trustworthiness", "trust"),
     "continuity": ("continuity", "trust"),
     "moved": ("moved by other seeds (extents)", "magnitude"),
+    "purity": ("neighbours of its label, among the features", "share"),
+    "map_purity": ("neighbours of its label, on the map", "share"),
 }
 _FORMATS = {"share": ".0%", "trust": ".2f"}
 
@@ -88,7 +90,8 @@ def colors_of(projection: Projection, color: Any, predictions: Predictions | Non
         title, form = _TITLES[color]
         values = getattr(projection, color)
         if values is None:
-            how = "seeds=1 or more" if color == "moved" else "pellucid.project"
+            how = {"moved": "seeds=1 or more"}.get(color, "pellucid.project")
+            how += " and labels" if color.endswith("purity") else ""
             raise InputError(f"the projection has no {color!r}; make it with {how}")
         return Colors(title, numbers=np.asarray(values, dtype=np.float64), form=form)
     if color in PREDICTED:
