@@ -67,13 +67,10 @@ class Table:
 
     def write(self) -> Path:
         """Write the table as Markdown."""
-        RESULTS.mkdir(exist_ok=True)
-        versions = ", ".join(f"{name} {metadata.version(name)}" for name in _VERSIONS)
         lines = [
             f"# {self.question}",
             "",
-            f"{datetime.now(UTC):%Y-%m-%d}, {machine(self.device)}, "
-            f"Python {platform.python_version()}, {versions}.",
+            measured(self.device, *_VERSIONS),
             "",
             "Medians of runs in turn, ours and the peer's, in one process. The ratio is the "
             f"peer's time over ours, median over the pairs (quartiles). Peer: {self.peer}.",
@@ -83,9 +80,29 @@ class Table:
             *(row.row() for row in self.rows),
             "",
         ]
-        path = RESULTS / f"{self.name}-{self.device.type}.md"
-        path.write_text("\n".join(lines))
-        return path
+        return write(self.name, self.device, lines)
+
+
+def measured(device: torch.device, *packages: str) -> str:
+    """Return when, where and with what was measured; packages that are not installed are not."""
+    versions = []
+    for name in packages:
+        try:
+            versions.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {machine(device)}, Python {platform.python_version()}, "
+        f"{', '.join(versions)}."
+    )
+
+
+def write(name: str, device: torch.device, lines: list[str]) -> Path:
+    """Write a table of results, Markdown."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}-{device.type}.md"
+    path.write_text("\n".join(lines))
+    return path
 
 
 def _pairs(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 import subprocess
 import sys
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import torch
 
-from benchmarks.harness import RESULTS, machine
+from benchmarks.harness import measured, write
 
 _START = """
 import ctypes, torch
@@ -56,12 +53,10 @@ def run(device: torch.device) -> Path:
             )
             lines.append(f"| {name} | {steps} | {int(done.stdout) / 1024:,.0f} MiB |")
             print(lines[-1], flush=True)
-    versions = ", ".join(f"{n} {metadata.version(n)}" for n in ("pellucid", "torch", "captum"))
     text = [
         "# Peak memory of integrated gradients",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine(torch.device('cpu'))}, "
-        f"Python {platform.python_version()}, {versions}.",
+        measured(torch.device("cpu"), "pellucid", "torch", "captum"),
         "",
         "A ResNet-18 of full width, 16 images of 64 x 64, on the CPU. The growth of the process's "
         "peak resident memory over what it was with the model loaded and run once.",
@@ -71,7 +66,4 @@ def run(device: torch.device) -> Path:
         *lines,
         "",
     ]
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"memory-{device.type}.md"
-    path.write_text("\n".join(text))
-    return path
+    return write("memory", torch.device("cpu"), text)

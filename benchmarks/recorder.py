@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from benchmarks.harness import RESULTS, machine
+from benchmarks.harness import measured, write
 from benchmarks.models import TRAINED, ResNet18
 from pellucid.datasets import load_digits
 from pellucid.interpret.training.recorder import Recorder
@@ -51,14 +48,10 @@ class Training:
 def run(device: torch.device) -> Path:
     """Write what recording every tenth step costs, and a recorded step beside TensorBoard's."""
     trainings = [_digits(device, 64), _digits(device, 128), _resnet(device)]
-    versions = ", ".join(
-        f"{name} {metadata.version(name)}" for name in ("pellucid", "torch", "tensorboard")
-    )
     text = [
         "# Recording a training",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine(device)}, "
-        f"Python {platform.python_version()}, {versions}.",
+        measured(device, "pellucid", "torch", "tensorboard"),
         "",
         f"Every {_EVERY}th step is recorded with all there is: metrics, and of every layer "
         "statistics and histograms of weights, gradients and outputs, updates, dead units. The "
@@ -78,10 +71,7 @@ def run(device: torch.device) -> Path:
         *(_show(_beside_tensorboard(training, device)) for training in trainings[1:]),
         "",
     ]
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"recorder-{device.type}.md"
-    path.write_text("\n".join(text))
-    return path
+    return write("recorder", device, text)
 
 
 def _show(line: str) -> str:

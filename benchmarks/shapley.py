@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 import warnings
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
-from importlib import metadata
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,7 @@ from torch import Tensor
 
 import pellucid as pl
 from benchmarks.games import Game, exact, games, lookup, small_mlp
-from benchmarks.harness import RESULTS, Table, machine
+from benchmarks.harness import Table, measured, write
 from benchmarks.models import mlp
 
 _SEEDS, _TIMES = 20, (10, 40)  # evaluations for each player
@@ -65,7 +62,7 @@ def accuracy(device: torch.device) -> Path:
     text = [
         "# How wrong Shapley values are with the same number of evaluations",
         "",
-        _versions(device),
+        measured(device, "pellucid", "torch", "captum", "shap", "numpy"),
         "",
         f"Median relative L2 error over 3 rows and {_SEEDS} seeds (Captum 5) against all "
         "coalitions; n is the number of players, 16 patches of a digit for the CNN and 14 features "
@@ -77,10 +74,7 @@ def accuracy(device: torch.device) -> Path:
         *lines,
         "",
     ]
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"shapley-accuracy-{device.type}.md"
-    path.write_text("\n".join(text))
-    return path
+    return write("shapley-accuracy", device, text)
 
 
 def speed(device: torch.device) -> Path:
@@ -218,12 +212,3 @@ def _leverage(game: Game, n: int, evaluations: int, seed: int) -> np.ndarray:
 
 def _relative(values: np.ndarray, true: np.ndarray) -> float:
     return float(np.linalg.norm(values - true) / np.linalg.norm(true))
-
-
-def _versions(device: torch.device) -> str:
-    named = ("pellucid", "torch", "captum", "shap", "numpy")
-    return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine(device)}, Python {platform.python_version()}, "
-        + ", ".join(f"{name} {metadata.version(name)}" for name in named)
-        + "."
-    )

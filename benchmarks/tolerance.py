@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +10,7 @@ from captum.attr import IntegratedGradients
 from torch import Tensor, nn
 
 import pellucid as pl
-from benchmarks.harness import RESULTS, machine
+from benchmarks.harness import measured, write
 from benchmarks.models import TRAINED, trained
 
 _ROWS, _STEPS, _WITHIN = 200, 2000, 0.01
@@ -68,12 +65,10 @@ def _error(values: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 
 def _write(lines: list[str], device: torch.device) -> Path:
-    versions = ", ".join(f"{n} {metadata.version(n)}" for n in ("pellucid", "torch", "captum"))
     text = [
         "# Integrated gradients to a tolerance of 1 %",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine(device)}, Python {platform.python_version()}, "
-        f"{versions}.",
+        measured(device, "pellucid", "torch", "captum"),
         "",
         f"{_ROWS} held-out rows of each network (its accuracy on all of them in brackets), zero "
         "baseline, the predicted class. The truth is the midpoint rule of 2,000 steps; errors are "
@@ -86,7 +81,4 @@ def _write(lines: list[str], device: torch.device) -> Path:
         *lines,
         "",
     ]
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"tolerance-{device.type}.md"
-    path.write_text("\n".join(text))
-    return path
+    return write("tolerance", device, text)

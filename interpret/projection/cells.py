@@ -16,9 +16,18 @@ import torch
 from torch import Tensor
 
 from pellucid.interpret.projection.pca import pca
-from pellucid.interpret.projection.space import Neighbors, Space, closest, exact, norms, ordered
+from pellucid.interpret.projection.space import (
+    Neighbors,
+    Space,
+    closest,
+    exact,
+    norms,
+    ordered,
+    spread,
+)
 
 _ASKED = 512  # points whose neighbours are found exactly, to measure the recall
+_TRIED = 128  # of them, by which the components are chosen
 _WIDTHS = (16, 32, 64, 128, 256)  # components that are tried, up to half of the features
 _SEEN = 1024  # points that the components are found from
 _SPARE = 2  # candidates for each neighbour, where they are compared by components
@@ -43,26 +52,22 @@ def by_cells(space: Space, k: int, target: float, seed: int) -> Neighbors | None
         None where looking at all points is the quicker way to the target.
     """
     generator = torch.Generator().manual_seed(seed)
-    device = space.points.device
-    asked = torch.randperm(len(space), generator=generator)[:_ASKED].to(device)
-    truth = exact(space, space.points[asked], k, asked).indices
-    points, candidates = _narrowed(space, asked, truth, (1 + target) / 2)
+    asked = torch.randperm(len(space), generator=generator)[:_ASKED].to(space.points.device)
+    truth = exact(space, space.points[asked], k, asked)
+    spare = (1 - target) / 2
+    points, candidates = _narrowed(space, asked, truth.indices, 1 - spare)
     cells = _Cells(space, points, generator)
-    for probe in cells.probes(asked, truth, target):
-        if cells.share(probe) > (_MOST if candidates == k else 1):
+    for share in (target if candidates == k else 1 - spare, 1.0):
+        probe = cells.holding(share, asked, truth.indices)
+        if candidates == k and cells.looked(probe) > _MOST:
             return None
-        found, _ = cells.search(probe, k, candidates, asked)
-        recall = _hits(truth, found)
+        found = ordered(*cells.search(probe, k, candidates), 0)
+        # Of points at one distance any will do.
+        near = found.distances[asked] <= truth.distances[:, -1:]
+        recall = float((near | _same(found.indices[asked], truth.indices)).double().mean())
         if recall >= target:
-            break
-    else:
-        return None
-    indices, distances = cells.search(probe, k, candidates)
-    return ordered(indices, distances, recall)
-
-
-def _hits(truth: Tensor, found: Tensor) -> float:
-    return float((truth[:, :, None] == found[:, None, :]).any(2).double().mean())
+            return Neighbors(found.indices, found.distances, recall)
+    return None
 
 
 def _narrowed(space: Space, asked: Tensor, truth: Tensor, target: float) -> tuple[Tensor, int]:
@@ -74,15 +79,21 @@ def _narrowed(space: Space, asked: Tensor, truth: Tensor, target: float) -> tupl
     widths = [some for some in _WIDTHS if some <= width // 2]
     if not widths or _SPARE * k >= len(space):
         return space.points, k
-    some = torch.linspace(0, len(space) - 1, _SEEN).round().long().to(asked.device)
-    directions = pca(space.points[some], widths[-1]).directions.to(space.points.dtype)
+    some = space.points[spread(len(space), _SEEN, asked.device)]
+    directions = pca(some, widths[-1]).directions.to(some.dtype)
+    asked, truth = asked[:_TRIED], truth[:_TRIED]
     for count in widths:
         # The norms are whole: what the components leave out counts as if it were at right angles.
         narrow = space.points @ directions[:count].T
         _, found = closest(narrow[asked], narrow, space.norms, _SPARE * k, asked)
-        if _hits(truth, found) >= target:
+        if _same(truth, found).double().mean() >= target:
             return narrow, _SPARE * k
     return space.points, k
+
+
+def _same(some: Tensor, among: Tensor) -> Tensor:
+    """Return which of some neighbours are among others of the same point."""
+    return (some[:, :, None] == among[:, None, :]).any(2)
 
 
 class _Cells:
@@ -105,7 +116,7 @@ class _Cells:
         kept, self._cell, sizes = torch.unique(cell, return_inverse=True, return_counts=True)
         self._sizes = sizes
         self._order = self._cell.argsort(stable=True)
-        self._ends = sizes.cumsum(0).tolist()
+        self._bounds = [0, *sizes.cumsum(0).tolist()]
         # Each cell's cells, the nearest first, itself among them.
         far = torch.cdist(centers[kept], centers[kept])
         far.fill_diagonal_(-1)
@@ -114,21 +125,18 @@ class _Cells:
         self._points = points.index_select(0, self._order)
         self._norms = space.norms.index_select(0, self._order)
 
-    def probes(self, asked: Tensor, truth: Tensor, target: float) -> list[int]:
-        """Return numbers of cells to try, the fewest first: those that hold enough neighbours."""
+    def holding(self, share: float, asked: Tensor, truth: Tensor) -> int:
+        """Return how many cells hold a share of the true neighbours of some points."""
         rank = self._near.argsort(dim=1)
-        needed = rank[self._cell[asked][:, None], self._cell[truth]].flatten().sort().values + 1
-        shares = (target, (1 + target) / 2, 1.0)
-        return [int(needed[math.ceil(share * len(needed)) - 1]) for share in shares]
+        needed = rank[self._cell[asked][:, None], self._cell[truth]].flatten().sort().values
+        return int(needed[math.ceil(share * len(needed)) - 1]) + 1
 
-    def share(self, probe: int) -> float:
-        """Return the share of the points that a search looks at."""
-        looked = self._sizes[self._near[:, :probe]].sum(1)
-        return float((looked * self._sizes).sum() / len(self._order) ** 2)
+    def looked(self, probe: int) -> float:
+        """Return the share of the points that a search of so many cells looks at."""
+        among = self._sizes[self._near[:, :probe]].sum(1)
+        return float((among * self._sizes).sum() / len(self._order) ** 2)
 
-    def search(
-        self, probe: int, k: int, candidates: int, asked: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def search(self, probe: int, k: int, candidates: int) -> tuple[Tensor, Tensor]:
         """Return neighbours and their distances, shape (samples, k), not wholly in order.
 
         Parameters
@@ -137,44 +145,32 @@ class _Cells:
             How many cells to look into.
         candidates
             How many of the nearest are compared by all features, where it is more than `k`.
-        asked
-            The points to look for, all for None.
         """
         space, order = self._space, self._order
-        near, ends = self._near.tolist(), self._ends
-        if asked is None:
-            wanted, back = torch.arange(len(order), device=order.device), order
-            bounds = ends
-        else:
-            wanted, back = order.argsort()[asked].sort()
-            bounds = torch.searchsorted(wanted, torch.tensor(ends, device=wanted.device)).tolist()
-        indices = wanted.new_empty(len(wanted), k)
-        distances = space.norms.new_empty(len(wanted), k)
-        for c, (start, end) in enumerate(zip([0, *bounds[:-1]], bounds, strict=True)):
-            if start == end:
-                continue
-            among = self._among(near[c], probe, candidates)
+        indices = order.new_empty(len(order), k)
+        distances = space.norms.new_empty(len(order), k)
+        for c, near in enumerate(self._near.tolist()):
+            start, end = self._bounds[c], self._bounds[c + 1]
+            among = self._among(near, probe, candidates)
             points, squares = self._points[among], self._norms[among]
-            for part in torch.split(torch.arange(start, end, device=order.device), _ROWS):
-                places = wanted[part]
-                rows = self._points[places]
+            for places in torch.split(torch.arange(start, end, device=order.device), _ROWS):
                 # The cell's own points come first.
-                own = places - (ends[c - 1] if c else 0)
-                values, found = closest(rows, points, squares, candidates, own)
+                rows = self._points[places]
+                values, found = closest(rows, points, squares, candidates, places - start)
                 mine, found = order[places], order[among[found]]
                 queries = space.points[mine]
                 if candidates > k:
                     found, values = _best(space, queries, found, k)
+                indices[mine] = found
                 values = values + space.norms[mine, None]
-                indices[back[part]] = found
-                distances[back[part]] = space.distances(values, queries, found)
+                distances[mine] = space.distances(values, queries, found)
         return indices, distances
 
     def _among(self, near: list[int], probe: int, candidates: int) -> Tensor:
         """Return where the points of the nearest cells stand, those of the first cell first."""
         stretches, count = [], 0
         for c in near:
-            stretches.append(torch.arange(self._ends[c - 1] if c else 0, self._ends[c]))
+            stretches.append(torch.arange(self._bounds[c], self._bounds[c + 1]))
             count += len(stretches[-1])
             if len(stretches) >= probe and count > candidates:
                 break

@@ -31,12 +31,12 @@ def read_labels(
         return index, names
     if given.dtype.kind == "f":
         raise InputTypeError("labels are classes, integers or names; these are real numbers")
-    found = tuple(sorted(set(given.astype(str).tolist())))
-    names = names or found
-    unknown = sorted(set(found) - set(names))
+    found, index = np.unique(given.astype(str), return_inverse=True)
+    names = names or tuple(found.tolist())
+    unknown = sorted(set(found.tolist()) - set(names))
     if unknown:
         raise InputError(f"labels name {unknown[0]!r}, which is not among the class names")
-    return np.array([names.index(label) for label in given.astype(str)]), names
+    return np.array([names.index(label) for label in found.tolist()])[index], names
 
 
 def read_ids(sample_ids: Sequence[Any] | np.ndarray | None, n: int) -> np.ndarray:

@@ -21,7 +21,7 @@ from pellucid.interpret.projection.features import read_features
 from pellucid.interpret.projection.neighbors import nearest
 from pellucid.interpret.projection.pca import pca
 from pellucid.interpret.projection.quality import Faithfulness, faithfulness, purity
-from pellucid.interpret.projection.space import METRICS, Neighbors, Space
+from pellucid.interpret.projection.space import METRICS, Neighbors, Space, check_metric
 from pellucid.interpret.projection.stability import stability as measure_stability
 from pellucid.interpret.projection.tsne import TSNE, backend_for, pulling
 from pellucid.interpret.projection.umap import UMAP
@@ -246,11 +246,8 @@ class _Map:
                 f"project takes no {min(self.options)!r}; further options go to "
                 "backend='umap-learn' or 'cuml'"
             )
-        if self.metric not in METRICS and not foreign:
-            raise InputError(
-                f"metric={self.metric!r}; there are {', '.join(map(repr, METRICS))}; "
-                "backend='umap-learn' has others"
-            )
+        if not foreign:
+            check_metric(self.metric, "backend='umap-learn' has others")
 
     def method_for(self, n: int, width: int) -> str:
         """Return the method for so many samples, or say why it cannot be."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pellucid.interpret.projection.fuzzy import Graph
+from pellucid.interpret.projection.fuzzy import Graph, gathered
 
 PUSHING = 32  # points that push, in an epoch
 _RATE = 5.0  # pushes for each pull
@@ -47,20 +47,17 @@ class Curve:
 
         `squares` is changed, and what is returned is written to `into`.
         """
-        return self._beyond(squares, into).sigmoid_().div_(squares).mul_(2 * self.b)
+        # The curve is a sigmoid of the logarithm of a d^(2b), which costs less than a power.
+        torch.log(squares.clamp_min_(_LEAST), out=into).mul_(self.b).add_(math.log(self.a))
+        return into.sigmoid_().div_(squares).mul_(2 * self.b)
 
     def push(self, squares: Tensor, into: Tensor) -> Tensor:
         """Return how hard two points of that squared distance push, for each unit of it.
 
         `squares` is changed, and what is returned is written to `into`.
         """
-        beyond = self._beyond(squares, into).neg_().sigmoid_()
-        return beyond.div_(squares.add_(_SOFT)).mul_(2 * self.b)
-
-    def _beyond(self, squares: Tensor, into: Tensor) -> Tensor:
-        # The logarithm of a d^(2b): the curve is its sigmoid, which costs less than a power.
-        torch.log(squares.clamp_min_(_LEAST), out=into)
-        return into.mul_(self.b).add_(math.log(self.a))
+        torch.log(squares, out=into).mul_(-self.b).sub_(math.log(self.a))
+        return into.sigmoid_().div_(squares.add_(_SOFT)).mul_(2 * self.b)
 
 
 @dataclass(frozen=True)
@@ -107,11 +104,7 @@ def relax(
     for epoch in range(epochs):
         rate = 1 - epoch / epochs
         # 1. Pulls: both ends of an edge move, and both directions of it are in the graph.
-        pulls = pulling(axes, curve)
-        table = torch.stack([torch.ones_like(axes[0]), *axes], 1)
-        sums = graph.sums(pulls, table)
-        stiffness = sums[:, 0]
-        forces = [sums[:, d + 1] - stiffness * axis for d, axis in enumerate(axes)]
+        stiffness, *forces = pulling(axes, curve)
         if held is not None:
             stiffness = stiffness + held
             forces = [
@@ -143,24 +136,29 @@ class _Pulls:
         # Both directions of an edge pull alike: what a pair has in common is computed once.
         heads, columns, n = graph.heads, graph.columns, len(graph)
         first = columns > heads
-        kind = torch.int32 if n < 2**31 else torch.int64
+        kind = torch.int32 if max(n, len(columns)) < 2**31 else torch.int64
+        self._rows, self._columns = graph.rows[:-1].to(kind), columns.to(kind)
         self._ends = heads[first].to(kind), columns[first].to(kind)
         self._weights = 2 * graph.weights[first]
         keys = torch.minimum(heads, columns).mul_(n).add_(torch.maximum(heads, columns))
-        self._pair = torch.searchsorted(keys[first], keys, out_int32=True)
+        self._pair = torch.searchsorted(keys[first], keys, out_int32=kind == torch.int32)
         count = len(self._weights)
         self._apart = [like.new_empty(count) for _ in range(like.shape[1])]
         self._squares, self._found = like.new_empty(count), like.new_empty(count)
         self._all = like.new_empty(len(keys))
 
-    def __call__(self, axes: list[Tensor], curve: Curve) -> Tensor:
-        """Return what each edge pulls with, shape (edges,)."""
+    def __call__(self, axes: list[Tensor], curve: Curve) -> tuple[Tensor, ...]:
+        """Return how hard each point is held by its edges, and the force along each axis."""
         one, other = self._ends
         for axis, apart in zip(axes, self._apart, strict=True):
             torch.index_select(axis, 0, one, out=apart)
             apart.sub_(torch.index_select(axis, 0, other, out=self._found))
-        found = curve.pull(_squares(self._apart, self._squares), self._found).mul_(self._weights)
-        return torch.index_select(found, 0, self._pair, out=self._all)
+        pulls = curve.pull(_squares(self._apart, self._squares), self._found).mul_(self._weights)
+        everyone = torch.index_select(pulls, 0, self._pair, out=self._all)
+        table = torch.stack([torch.ones_like(axes[0]), *axes], 1)
+        sums = gathered(self._columns, self._rows, everyone, table)
+        held = sums[:, 0]
+        return held, *(sums[:, d + 1] - held * axis for d, axis in enumerate(axes))
 
 
 class _Pushes:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pellucid.errors import InputError
+
 METRICS = ("euclidean", "cosine", "correlation")
 _CHUNK = 8 * 2**20  # bytes of the distances that are held at once
 _ROWS = 512  # points that are looked for at once
@@ -35,6 +37,19 @@ class Neighbors:
     def first(self, k: int) -> Neighbors:
         """Return the nearest `k` of them."""
         return Neighbors(self.indices[:, :k], self.distances[:, :k], self.recall)
+
+
+def check_metric(metric: str, more: str = "") -> None:
+    """Raise an `InputError` unless distances can be those of the metric."""
+    if metric not in METRICS:
+        known = ", ".join(map(repr, METRICS))
+        raise InputError(f"metric={metric!r}; there are {known}" + (more and f"; {more}"))
+
+
+def spread(n: int, wanted: int, device: torch.device) -> Tensor:
+    """Return some positions of `n`, evenly apart: all of them where no more are wanted."""
+    some = torch.linspace(0, n - 1, min(n, wanted), dtype=torch.float64, device=device)
+    return some.round().long()
 
 
 class Space:

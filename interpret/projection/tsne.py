@@ -19,7 +19,7 @@ from pellucid.interpret.projection.features import Projector, as_array, read_fea
 from pellucid.interpret.projection.fuzzy import Graph, both_ways
 from pellucid.interpret.projection.neighbors import nearest
 from pellucid.interpret.projection.pca import pca
-from pellucid.interpret.projection.space import METRICS, Neighbors, Space
+from pellucid.interpret.projection.space import Neighbors, Space, check_metric
 
 _EXAGGERATION, _EARLY, _LATE = 12.0, 250, 500  # as in openTSNE (Belkina and others 2019)
 _CHUNK = 8 * 2**20  # bytes of the pairs that are held at once: what a cache holds
@@ -106,8 +106,7 @@ class TSNE(Projector):
         dimensions = self._components()
         features = read_features(X, self.device)
         n = len(features)
-        if self.metric not in METRICS:
-            raise InputError(f"metric={self.metric!r}; there are {', '.join(map(repr, METRICS))}")
+        check_metric(self.metric)
         if not is_real(self.perplexity) or not 1 <= self.perplexity < n / 3:
             raise InputError(
                 f"perplexity={self.perplexity!r} with {n} samples; give a number from 1 to less "

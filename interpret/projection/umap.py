@@ -18,19 +18,20 @@ from torch import Tensor
 
 from pellucid.errors import InputError
 from pellucid.interpret.inputs import is_real, is_whole
+from pellucid.interpret.projection.described import read_labels
 from pellucid.interpret.projection.features import Projector, as_array, read_features
 from pellucid.interpret.projection.fuzzy import Graph, by_label, fuzzy_graph, memberships
 from pellucid.interpret.projection.neighbors import nearest
 from pellucid.interpret.projection.pca import pca
 from pellucid.interpret.projection.relax import Anchor, Curve, relax, settle
-from pellucid.interpret.projection.space import METRICS, Neighbors, Space, exact
+from pellucid.interpret.projection.space import Neighbors, Space, check_metric, exact, spread
 
 _SEEN = 8192  # samples that the start's directions are found from
 _DIFFUSIONS = 30
 _EXTENT = 10.0  # of the start, from the middle, as in umap-learn
 _JITTER = 1e-4  # of it: points with the same features must be able to part
-_EPOCHS = (100, 400)  # the fewest, for many samples, and the most
-_MOVES = 2_000_000  # of samples: how many epochs there are between the two
+_EPOCHS = (80, 400)  # the fewest, for many samples, and the most
+_MOVES = 1_600_000  # of samples: how many epochs there are between the two
 _BLOCK = 256  # new points that are placed at once, always: their number must not show
 _USUAL = 0.95
 
@@ -49,7 +50,7 @@ class UMAP(Projector):
     metric
         ``"euclidean"``, ``"cosine"`` or ``"correlation"``.
     epochs
-        Of the layout; None for 400 up to 5,000 samples, falling to 100 at 20,000 and more.
+        Of the layout; None for 400 up to 4,000 samples, falling to 80 at 20,000 and more.
     target_weight
         With labels, from 0 (they do not matter) to 1 (only they do).
     recall
@@ -144,8 +145,10 @@ class UMAP(Projector):
         neighbors = neighbors.first(k)
         graph = fuzzy_graph(neighbors, self.n_neighbors)
         if y is not None:
-            labels = torch.from_numpy(_labels(y, n)).to(features.device)
-            graph = by_label(graph, labels, self.target_weight)
+            labels, _ = read_labels(y, None, n)
+            assert labels is not None
+            known = torch.from_numpy(labels).to(features.device)
+            graph = by_label(graph, known, self.target_weight)
         anchor = None
         start = self._start(features, graph, dimensions)
         if near is not None:
@@ -178,6 +181,34 @@ class UMAP(Projector):
             what else is placed in the same call.
         """
         return self._place(X)[0]
+
+    def inverse_transform(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Return the features that samples at some places of the map would have.
+
+        They are means of the features of the nearest samples on the map, weighted as the graph
+        weighs neighbours: what is usual there, not a sample that `transform` would put there to
+        the point. umap-learn's method of this name optimizes such a start further.
+
+        Parameters
+        ----------
+        X
+            Places, shape (places, n_components).
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (places, features).
+        """
+        places = self._new(X, self._places.shape[1]).float()
+        here = Space(self._places)
+        k = min(self.n_neighbors, len(here))
+        found = []
+        for part in torch.split(places, _BLOCK):
+            near = exact(here, here.prepare(part), k)
+            held, _, _ = memberships(near.distances, self.n_neighbors)
+            shares = (held / held.sum(1, keepdim=True)).to(self._features.dtype)
+            found.append((self._features[near.indices] * shares[..., None]).sum(1))
+        return as_array(torch.cat(found))
 
     def outlying(self, X: Any) -> np.ndarray:  # noqa: N803
         """Return how far new samples are from the map's, as a multiple of what is usual there.
@@ -239,11 +270,7 @@ class UMAP(Projector):
                 f"UMAP with n_neighbors={self.n_neighbors} needs more than {self.n_neighbors} "
                 f"samples, got {n}; give fewer neighbours, or use PCA"
             )
-        if self.metric not in METRICS:
-            raise InputError(
-                f"metric={self.metric!r}; there are {', '.join(map(repr, METRICS))}; "
-                "umap-learn has others"
-            )
+        check_metric(self.metric, "umap-learn has others")
         for name, low, high in (("min_dist", 0, self.spread), ("target_weight", 0, 1)):
             value = getattr(self, name)
             if not is_real(value) or not low <= value <= high:
@@ -255,8 +282,8 @@ class UMAP(Projector):
 
     def _start(self, features: Tensor, graph: Graph, dimensions: int) -> Tensor:
         """Return principal components, smoothed over the graph."""
-        some = torch.linspace(0, len(features) - 1, min(len(features), _SEEN)).round().long()
-        found = pca(features[some.to(features.device)], dimensions, self.random_state)
+        some = features[spread(len(features), _SEEN, features.device)]
+        found = pca(some, dimensions, self.random_state)
         places = found.coordinates(features).float()
         degrees = graph.degrees[:, None].clamp_min(1e-12)
         for _ in range(_DIFFUSIONS):
@@ -275,15 +302,3 @@ class UMAP(Projector):
                 f"{tuple(like.shape)}"
             )
         return places.to(like.device)
-
-
-def _labels(y: Any, n: int) -> np.ndarray:
-    """Return labels as integers, -1 where not known."""
-    given = np.asarray(y.detach().cpu() if isinstance(y, Tensor) else y)
-    if given.shape != (n,):
-        raise InputError(f"labels have shape {given.shape}; expected one for each of {n} samples")
-    if given.dtype.kind in "iub":
-        return given.astype(np.int64)
-    if given.dtype.kind == "f":
-        raise InputError("labels are classes, integers or names; these are real numbers")
-    return np.unique(given.astype(str), return_inverse=True)[1].astype(np.int64)

@@ -120,6 +120,24 @@ def test_where_a_new_point_goes_does_not_depend_on_the_others(digits):
     assert made.outlying(5 * x[1400:1410]).min() > 3
 
 
+def test_places_between_samples_have_features_between_theirs():
+    # A sheet in twelve dimensions: what lies between its points is known.
+    rng = np.random.default_rng(0)
+    sheet = rng.uniform(-1, 1, size=(1500, 2))
+    turned = np.linalg.qr(rng.normal(size=(12, 12)))[0][:2]
+    made = UMAP(n_neighbors=30).fit(sheet @ turned)
+    new = rng.uniform(-0.8, 0.8, size=(200, 2)) @ turned
+    back = made.inverse_transform(made.transform(new))
+    assert back.shape == new.shape
+    off = np.sqrt(((back - new) ** 2).sum(1).mean())
+    assert off < 0.1 * np.sqrt((new**2).sum(1).mean())
+    # One place at a time, or all: the same, and never beyond the samples.
+    np.testing.assert_allclose(made.inverse_transform(made.transform(new[3:4]))[0], back[3], 1e-4)
+    far = made.inverse_transform([[1e4, 1e4]])
+    known = sheet @ turned
+    assert ((far >= known.min(0) - 1e-6) & (far <= known.max(0) + 1e-6)).all()
+
+
 def test_labels_shape_the_map_where_they_are_known(digits):
     x, y = digits[0][:600], digits[1][:600]
 

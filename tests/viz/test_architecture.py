@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from drawn import caption
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -230,10 +231,6 @@ def seen():
 
 def bars(figure, *, visible=True):
     return [t for t in figure.data if t.type == "bar" and t.hovertext is not None and bool(t.visible) == visible]  # fmt: skip
-
-
-def caption(figure):
-    return figure.layout.meta["caption"]["text"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from drawn import caption
 from viz_samples import (
     make_images,
     make_map,
@@ -17,10 +18,6 @@ from viz_samples import (
 from pellucid import viz
 from pellucid.errors import InputError, InputTypeError
 from pellucid.interpret.results import Comparison
-
-
-def caption(figure):
-    return figure.layout.meta["caption"]["text"]
 
 
 def heads(figure):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from drawn import caption, lists_of_numbers, texts
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -29,10 +30,6 @@ from pellucid.viz.data.table import read
 polars = pytest.importorskip("polars")
 FUNCTIONS = {name: getattr(view, name) for name in view.__all__}
 finite = st.floats(-1e6, 1e6, allow_subnormal=False)
-
-
-def caption(figure):
-    return figure.layout.meta["caption"]["text"]
 
 
 def size(figure):
@@ -824,30 +821,6 @@ def draws(people, million, evil=EVIL):
     }  # fmt: skip
 
 
-def texts(value):
-    """Every string of a figure that a browser would draw as a label."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, part in value.items():
-            if key not in {"meta", "customdata", "template", "source"}:
-                yield from texts(part)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from texts(part)
-    elif isinstance(value, np.ndarray) and value.dtype.kind in "OU":
-        yield from texts(value.tolist())
-
-
-def numbers_as_lists(value):
-    """Whether there is a long list of numbers: what should have been a typed array."""
-    if isinstance(value, dict):
-        return any(numbers_as_lists(part) for part in value.values())
-    if isinstance(value, list):
-        return len(value) > 50 and isinstance(value[0], (int, float, list))
-    return False
-
-
 def test_names_from_outside_stay_text(people, million):
     evil = f"{MATH} {FILL} {EVIL}"
     for name, draw in draws(people, million, evil).items():
@@ -865,7 +838,7 @@ def test_every_figure_is_dark_of_its_size_and_small(people, million):
         assert (figure.layout.width, figure.layout.height) == (600, 460)
         assert figure.layout.title.text == "Mine"
         assert "created" in figure.layout.meta["provenance"]
-        assert not numbers_as_lists(json.loads(figure.to_json())["data"]), name
+        assert not list(lists_of_numbers(json.loads(figure.to_json())["data"])), name
         assert size(figure) < 500_000, name
 
 

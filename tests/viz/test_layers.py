@@ -5,16 +5,12 @@ import json
 
 import numpy as np
 import pytest
+from drawn import caption
 from viz_samples import make_images, make_map, make_path, make_places, make_table, make_text
 
 from pellucid import viz
 from pellucid.errors import InputError
 from pellucid.viz.attributions.words import magnitude, method
-
-
-def caption(figure):
-    return figure.layout.meta["caption"]["text"]
-
 
 # -- class activation maps -------------------------------------------------------------------
 

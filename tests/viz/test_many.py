@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from drawn import caption
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -28,10 +29,6 @@ DRAWS = {
     "dependence": viz.dependence,
     "sample_matrix": viz.sample_matrix,
 }
-
-
-def caption(figure):
-    return figure.layout.meta["caption"]["text"]
 
 
 def notes(figure):

@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+from drawn import caption
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -26,10 +27,6 @@ from pellucid.viz.model.overview import activations
 from pellucid.viz.model.weights import weights
 
 EVIL = "<img src=x onerror=alert(1)>"
-
-
-def caption(figure):
-    return figure.layout.meta["caption"]["text"]
 
 
 def notes(figure):

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from drawn import caption
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -43,10 +44,6 @@ OF_CLASSES = {
     "confidence": confidence,
 }
 EVIL = tuple(f"<b>evil</b> class with a long name {k} $x$ %{{y}}" for k in range(4))
-
-
-def caption(figure):
-    return figure.layout.meta["caption"]["text"]
 
 
 def classifier(samples=200, classes=4, seed=0, sharp=2.0, **changes):

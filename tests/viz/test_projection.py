@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from drawn import caption, lists_of_numbers, texts
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import procrustes
@@ -87,37 +88,6 @@ def predicted(n=120, **changes):
 def turned(places, angle=1.0, scale=3.0):
     turn = np.array([[np.cos(angle), np.sin(angle)], [np.sin(angle), -np.cos(angle)]])
     return (scale * places @ turn + [5, -7]).astype(np.float32)
-
-
-def caption(figure):
-    return figure.layout.meta["caption"]["text"]
-
-
-def texts(value):
-    """Every string of a figure that a browser would draw as a label."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, part in value.items():
-            if key not in {"meta", "customdata", "template", "bdata"}:
-                yield from texts(part)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from texts(part)
-    elif isinstance(value, np.ndarray) and value.dtype.kind in "OU":
-        yield from texts(value.tolist())
-
-
-def lists_of_numbers(value, path=""):
-    """The paths of long lists of numbers: what should have been typed arrays."""
-    if isinstance(value, dict):
-        for key, part in value.items():
-            yield from lists_of_numbers(part, f"{path}.{key}")
-    elif isinstance(value, list):
-        if len(value) > 50 and isinstance(value[0], (int, float)):
-            yield path
-        for k, part in enumerate(value[:100]):
-            yield from lists_of_numbers(part, f"{path}[{k}]")
 
 
 def every(one, named="a", **options):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from drawn import caption
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from viz_samples import EVIL, make_generation, make_table, make_text
@@ -13,10 +14,6 @@ from pellucid.errors import InputError
 from pellucid.viz import theme
 from pellucid.viz.attributions.panels import Colors, inks
 from pellucid.viz.attributions.texts import fitted, pieces, visible, wrap
-
-
-def caption(figure):
-    return figure.layout.meta["caption"]["text"]
 
 
 def bars(figure):

@@ -7,6 +7,7 @@ from math import erf
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from drawn import caption, lists_of_numbers, texts
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -64,39 +65,8 @@ def every(run, histogram="6/weight", layer="0", **options):
     }
 
 
-def caption(figure):
-    return figure.layout.meta["caption"]["text"]
-
-
 def size(figure):
     return len(figure.to_json())
-
-
-def texts(value):
-    """Every string of a figure that a browser would draw as a label."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, part in value.items():
-            if key not in {"meta", "customdata", "template", "source"}:
-                yield from texts(part)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from texts(part)
-    elif isinstance(value, np.ndarray) and value.dtype.kind in "OU":
-        yield from texts(value.tolist())
-
-
-def lists_of_numbers(value, path=""):
-    """The paths of long lists of numbers: what should have been typed arrays."""
-    if isinstance(value, dict):
-        for key, part in value.items():
-            yield from lists_of_numbers(part, f"{path}.{key}")
-    elif isinstance(value, list):
-        if len(value) > 50 and isinstance(value[0], (int, float, list)):
-            yield path
-        for k, part in enumerate(value[:100]):
-            yield from lists_of_numbers(part, f"{path}[{k}]")
 
 
 def named(figure, name):

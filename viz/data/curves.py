@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from pellucid.viz.data import panels, prepare
 from pellucid.viz.data.columns import Column
 from pellucid.viz.data.prepare import Rows
-from pellucid.viz.scale import LIMIT, decimate, typed
+from pellucid.viz.scale import LIMIT, decimate, evenly, typed
 from pellucid.viz.theme import escape
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
@@ -69,7 +69,7 @@ def curve(rows: Rows, members: np.ndarray, column: Column, how: str | None) -> C
 def _bundle(x: np.ndarray, y: np.ndarray, ids: np.ndarray, group: np.ndarray) -> Curve:
     """Join the lines of groups into one with interruptions."""
     found, codes = np.unique(group, return_inverse=True)
-    shown = found[np.linspace(0, len(found) - 1, min(len(found), _LINES)).round().astype(int)]
+    shown = found[evenly(len(found), _LINES)]
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     # NaN, a missing group, is one like the others.
     order = np.argsort(codes, kind="stable")

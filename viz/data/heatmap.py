@@ -11,7 +11,7 @@ from pellucid.errors import InputError
 from pellucid.viz.data import panels, prepare
 from pellucid.viz.data.correlations import correlations
 from pellucid.viz.data.table import Table, read
-from pellucid.viz.scale import reduce_blocks, typed
+from pellucid.viz.scale import evenly, reduce_blocks, typed
 from pellucid.viz.theme import Frame, drawn_from, escape, sentences, shorten, theme_of
 
 _CELLS = 200  # columns from which on cells are blocks
@@ -172,9 +172,8 @@ def _numbers(
     notes = []
     most = max(1000, _VALUES // max(1, len(places)))
     if table.count > most:
-        rows = np.linspace(0, table.count - 1, most).round().astype(int)
+        table = table.chosen(evenly(table.count, most))
         notes.append(f"{most:,} of the rows looked at, evenly chosen")
-        table = table.chosen(rows)
     names, found = [], []
     broken = 0
     others = 0
@@ -219,8 +218,7 @@ def _similar(found: np.ndarray) -> np.ndarray:
 
 def _ticks(names: list[str], letters: int, block: int, most: int) -> dict[str, Any]:
     """Return the names along an axis, as many as there is room for."""
-    shown = np.linspace(0, len(names) - 1, max(2, most)).round().astype(int)
-    shown = np.unique(shown)
+    shown = evenly(len(names), max(2, most))
     text = [escape(shorten(names[k], letters)) for k in shown]
     return {"tickvals": shown / block, "ticktext": text}
 

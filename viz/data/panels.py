@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
 
 from pellucid.viz.data.columns import Column
 from pellucid.viz.data.prepare import Groups
+from pellucid.viz.scale import evenly
 from pellucid.viz.theme import Theme, escape, shorten
 
 MOST = 12  # panels
@@ -180,9 +180,7 @@ def axis_of(column: Column, scale: str | None = None) -> dict[str, Any]:
     if column.kind == "date":
         return axis | {"type": "date"}
     if column.kind == "category":
-        shown = np.arange(len(column.levels))
-        if len(shown) > _TICKS:
-            shown = np.unique(np.linspace(0, len(shown) - 1, _TICKS).round().astype(int))
+        shown = evenly(len(column.levels), _TICKS)
         return axis | {
             "tickvals": shown,
             "ticktext": [escape(shorten(column.levels[k], _TICK_LETTERS)) for k in shown],

@@ -16,7 +16,7 @@ from pellucid.viz.data import panels, prepare
 from pellucid.viz.data.columns import Column
 from pellucid.viz.data.prepare import Rows
 from pellucid.viz.data.table import Table, read
-from pellucid.viz.scale import sample, typed
+from pellucid.viz.scale import evenly, sample, typed
 from pellucid.viz.theme import (
     Frame,
     Theme,
@@ -244,11 +244,10 @@ class _Axis:
         if not column.finite.size:
             return []
         if column.kind == "category":
-            count = len(column.levels)
-            shown = np.unique(np.linspace(0, count - 1, min(count, _LEVELS)).round())
+            shown = evenly(len(column.levels), _LEVELS)
             letters = int(np.clip(0.75 * room / len(shown) / _LETTER, 3, 20))
             return [
-                (level / self.high, shorten(column.levels[int(level)], letters))
+                (level / self.high, shorten(column.levels[level], letters))
                 for level in shown.tolist()
             ]
         values = [self.low * self.deviation + self.mean, self.high * self.deviation + self.mean]

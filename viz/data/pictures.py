@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from pellucid.errors import InputError
 from pellucid.viz.pixels import png, to_bytes
+from pellucid.viz.scale import evenly
 from pellucid.viz.theme import Frame, drawn_from, escape, sentences, shorten, theme_of
 
 _MOST = 60
@@ -91,7 +92,7 @@ def pictures(
     if not stack.size:
         raise InputError(f"there are no pictures: the shape is {stack.shape}")
     total = len(stack)
-    chosen = np.linspace(0, total - 1, min(total, _MOST)).round().astype(int)
+    chosen = evenly(total, _MOST)
     shown = stack[chosen]
     broken = int((~np.isfinite(shown)).sum()) if shown.dtype.kind == "f" else 0
     pixels, stretched = to_bytes(shown)

@@ -16,7 +16,7 @@ from pellucid.viz import tiles
 from pellucid.viz.attributions.panels import Colors
 from pellucid.viz.model import outputs
 from pellucid.viz.pixels import png
-from pellucid.viz.scale import reduce_blocks
+from pellucid.viz.scale import evenly, reduce_blocks
 from pellucid.viz.theme import (
     Frame,
     Theme,
@@ -173,7 +173,7 @@ def _chosen(snapshot: Snapshot, layers: Sequence[str] | None) -> tuple[list[str]
         parts.append(f"{passed} {layer} on what came in not shown")
     if len(names) > _MOST:
         parts.append(f"{_MOST} of {len(names)} layers, evenly chosen; layers= names others")
-        names = [names[k] for k in np.linspace(0, len(names) - 1, _MOST).round().astype(int)]
+        names = [names[k] for k in evenly(len(names), _MOST)]
     return names, "; ".join(parts) or None
 
 
