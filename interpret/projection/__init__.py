@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pellucid.interpret.projection.clusters import explain_clusters
+    from pellucid.interpret.projection.layers import read_layer
     from pellucid.interpret.projection.pca import PCA
     from pellucid.interpret.projection.tsne import TSNE
     from pellucid.interpret.projection.umap import UMAP
 
-_HOMES = {"PCA": "pca", "TSNE": "tsne", "UMAP": "umap", "explain_clusters": "clusters"}
+_HOMES = {
+    "PCA": "pca",
+    "TSNE": "tsne",
+    "UMAP": "umap",
+    "explain_clusters": "clusters",
+    "read_layer": "layers",
+}
 
-__all__ = ["PCA", "TSNE", "UMAP", "explain_clusters"]
+__all__ = ["PCA", "TSNE", "UMAP", "explain_clusters", "read_layer"]
 
 
 def __getattr__(name: str) -> Any:

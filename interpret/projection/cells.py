@@ -15,6 +15,7 @@ import warnings
 import torch
 from torch import Tensor
 
+from pellucid.interpret.projection.fuzzy import gathered
 from pellucid.interpret.projection.pca import pca
 from pellucid.interpret.projection.space import (
     Neighbors,
@@ -202,8 +203,10 @@ def _means(points: Tensor, count: int, generator: torch.Generator) -> Tensor:
     centers = few[:count].clone()
     for _ in range(_ROUNDS):
         cell = _assign(few, centers)
-        sums = torch.zeros_like(centers).index_add_(0, cell, few)
         sizes = torch.bincount(cell, minlength=count)
+        # Summed cell by cell: additions in no certain order would not repeat on a GPU.
+        starts = sizes.cumsum(0) - sizes
+        sums = gathered(cell.argsort(stable=True), starts, None, few)
         centers = torch.where(sizes[:, None] > 0, sums / sizes[:, None].clamp_min(1), centers)
     return centers
 

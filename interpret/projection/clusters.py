@@ -62,8 +62,8 @@ def explain_clusters(
     projection
         The result of `pellucid.project`.
     features
-        What it was made of, shape (samples, ...), in the same order. For a layer of a model, that
-        layer's output.
+        What it was made of, shape (samples, ...), in the same order. For a layer of a model, what
+        `pellucid.interpret.projection.read_layer` returns.
     select
         One cluster: a mask, shape (samples,), or the ids of its samples (positions, where ids are
         texts and whole numbers are given).
@@ -159,6 +159,7 @@ def explain_clusters(
         sample_ids=np.asarray(ids),
         neighbors=inside.neighbors,
         method=how,
+        trust=projection.trust(),
         settings={"method": how, "min_size": min_size, "typical": typical},
         provenance=Provenance(model=projection.provenance.model, seed=seed),
     )

@@ -23,10 +23,10 @@ def read_labels(
         raise InputError(f"labels have shape {given.shape}; expected one for each of {n} samples")
     if given.dtype.kind in "iub":
         index = given.astype(np.int64)
-        if names is not None and (index.min() < 0 or index.max() >= len(names)):
+        if names is not None and (index.min() < -1 or index.max() >= len(names)):
             raise InputError(
                 f"labels go from {index.min()} to {index.max()}, but there are {len(names)} "
-                "class names"
+                "class names; -1 is for samples without a label"
             )
         return index, names
     if given.dtype.kind == "f":

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from pellucid.errors import InputError, InputTypeError
@@ -49,6 +50,7 @@ class Projector(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """What all estimators of a map share: scikit-learn's interface, on the device of the data."""
 
     n_components: int
+    n_features_in_: int
     device: Any
 
     def _components(self, most: int | None = None) -> int:
@@ -59,9 +61,11 @@ class Projector(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             raise InputError(f"n_components={wanted!r}; give a whole number from 1{end}")
         return int(wanted)
 
-    def _new(self, given: Any, width: int) -> Tensor:
-        """Return new samples, checked to be of the kind that was fitted."""
+    def _new(self, given: Any, width: int | None = None) -> Tensor:
+        """Return new samples, checked to have that many features: as many as those of `fit`."""
+        check_is_fitted(self, "n_features_in_")
         features = read_features(given, self.device)
+        width = self.n_features_in_ if width is None else width
         if features.shape[1] != width:
             raise InputError(
                 f"the samples have {features.shape[1]} features; {type(self).__name__} was fitted "
@@ -69,12 +73,18 @@ class Projector(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             )
         return features
 
-    def fit_transform(self, X: Any, y: Any = None, **_: Any) -> np.ndarray:  # noqa: N803
-        """Fit, and return where the samples are, shape (samples, n_components), float32."""
-        self.fit(X, y)
+    def fit_transform(self, X: Any, y: Any = None, **options: Any) -> np.ndarray:  # noqa: N803
+        """Fit, and return where the samples are, shape (samples, n_components), float32.
+
+        Parameters
+        ----------
+        X, y, options
+            What `fit` takes.
+        """
+        self.fit(X, y, **options)
         return np.asarray(self.embedding_)
 
-    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
+    def fit(self, X: Any, y: Any = None, **options: Any) -> Self:  # noqa: N803
         """Fit to samples."""
         raise NotImplementedError
 

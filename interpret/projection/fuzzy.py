@@ -60,10 +60,17 @@ class Graph:
         return gathered(self.columns, self.rows[:-1], values, table)
 
 
-def gathered(columns: Tensor, starts: Tensor, values: Tensor, table: Tensor) -> Tensor:
+def gathered(columns: Tensor, starts: Tensor, values: Tensor | None, table: Tensor) -> Tensor:
     """Return for each row the sum over its edges of their values times a table's row.
 
     Row by row, without atomics: the same bits each time.
+
+    Parameters
+    ----------
+    columns, values
+        Of each edge the row of the table, and its value; None for 1.
+    starts
+        Where each row's edges begin.
     """
     return torch.nn.functional.embedding_bag(
         columns, table, starts, mode="sum", per_sample_weights=values

@@ -256,7 +256,8 @@ class PCA(Projector):
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
         """Return where samples lie along the directions, shape (samples, n_components)."""
-        return as_array(self._found.coordinates(self._new(X, self.n_features_in_)))
+        features = self._new(X)
+        return as_array(self._found.coordinates(features))
 
     def inverse_transform(self, X: Any) -> np.ndarray:  # noqa: N803
         """Return the samples that lie there, as near as the directions come: (samples, features).
@@ -266,7 +267,7 @@ class PCA(Projector):
         X
             Shape (samples, n_components).
         """
-        places = self._new(X, len(self.components_)).double()
+        places = self._new(X, self.n_components).double()
         return as_array(places @ self._found.directions + self._found.mean)
 
     def _take(self, found: Components) -> None:

@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from pellucid.errors import InputError, InputTypeError
-from pellucid.interpret.engine import Engine
-from pellucid.interpret.inputs import check_finite, is_real, is_whole, read_inputs
+from pellucid.interpret.inputs import check_finite, is_real, is_whole
 from pellucid.interpret.models import Model
-from pellucid.interpret.points import Kept, Rows
 from pellucid.interpret.projection import references
 from pellucid.interpret.projection.described import read_ids, read_labels, read_pictures
 from pellucid.interpret.projection.features import read_features
+from pellucid.interpret.projection.layers import read_layer
 from pellucid.interpret.projection.neighbors import nearest
 from pellucid.interpret.projection.pca import pca
 from pellucid.interpret.projection.quality import Faithfulness, faithfulness, purity
@@ -126,25 +125,27 @@ def project(
         raise InputError(f"seed={seed!r}; give a whole number from 0 to 2**32 - 1")
     if not is_whole(seeds) or seeds < 0:
         raise InputError(f"seeds={seeds!r}; give the number of further maps, 0 for none")
-    name, where = "features", "input"
+    # A dataset brings its labels and names along, a frame the names of its columns.
+    where = "input"
     if isinstance(features_or_model, torch.nn.Module):
-        features, name = _read(features_or_model, inputs, at, device, batch_size, seed, progress)
-        where = str(at)
+        given, name, where = inputs, Model(features_or_model).name, str(at)
+        features = read_layer(
+            features_or_model, inputs, at,
+            device=device, batch_size=batch_size, seed=seed, progress=progress,
+        )  # fmt: skip
     else:
         if inputs is not None or at is not None:
             raise InputTypeError(
                 f"the first argument is a {type(features_or_model).__name__}, taken as features; "
                 "inputs and at go with a torch.nn.Module"
             )
-        features = read_features(features_or_model, device)
-        given = features_or_model
-        labels = getattr(given, "targets", None) if labels is None else labels
-        if class_names is None:
-            class_names = getattr(given, "class_names", None)
-        if sample_ids is None:
-            sample_ids = getattr(given, "sample_ids", None)
+        given, name = features_or_model, "features"
+        features = read_features(given, device)
         if feature_names is None:
-            feature_names = getattr(given, "feature_names", None)
+            feature_names = _feature_names(given, features.shape[1])
+    labels = getattr(given, "targets", None) if labels is None else labels
+    class_names = getattr(given, "class_names", None) if class_names is None else class_names
+    sample_ids = getattr(given, "sample_ids", None) if sample_ids is None else sample_ids
     n, width = features.shape
     if n < 4:
         raise InputError(
@@ -193,7 +194,13 @@ def project(
         sample_ids=read_ids(sample_ids, n),
         display=read_pictures(display, n),
         at=where,
-        settings={"method": method if method == "auto" else chosen, **shaped.settings},
+        settings={
+            "method": method if method == "auto" else chosen,
+            **shaped.settings,
+            **({"supervised": True} if supervised else {}),
+            **({"near": "an earlier map"} if near is not None else {}),
+            **({"measured": "euclidean"} if metric_known != metric else {}),
+        },
         provenance=Provenance(
             model=name, device=str(features.device), seed=None if chosen == "pca" else seed
         ),
@@ -301,6 +308,7 @@ class _Map:
             settings = {"perplexity": self.perplexity, "backend": theirs.backend_}
             return _Shaped(torch.from_numpy(theirs.embedding_), settings | self._metric())
         settings = {"neighbors": self.neighbors, "min_dist": self.min_dist} | self._metric()
+        settings |= {} if self.spread == 1 else {"spread": self.spread}
         if self.backend in references.BACKENDS:
             given = references.reference_umap(
                 features.float().cpu().numpy(),
@@ -350,47 +358,14 @@ def _purity(labels: np.ndarray | None, there: Tensor, here: Tensor) -> dict[str,
     }
 
 
+def _feature_names(given: Any, width: int) -> Sequence[str] | None:
+    names = getattr(given, "feature_names", None)
+    columns = getattr(getattr(given, "inputs", given), "columns", None)
+    names = columns if names is None else names
+    return names if names is not None and len(names) == width else None
+
+
 def _classes(labels: Any) -> Any:
     """Return labels that are classes; a regression's targets, which a dataset brings, are none."""
     kind = getattr(labels, "dtype", None)
     return None if isinstance(kind, np.dtype) and kind.kind == "f" else labels
-
-
-def _read(
-    model: torch.nn.Module,
-    inputs: Any,
-    at: str | None,
-    device: Any,
-    batch_size: Any,
-    seed: int,
-    progress: bool | None,
-) -> tuple[Tensor, str]:
-    """Return what a layer puts out for every sample, and the model's name."""
-    adapted = Model(model)
-    if inputs is None:
-        raise InputTypeError("a model's layer is read on inputs: pl.project(model, x, at=...)")
-    if at is None:
-        layers = [name for name, _ in model.named_modules() if name]
-        raise InputError(
-            f"say which layer to read with at=...; {adapted.name} has "
-            + (", ".join(map(repr, layers[:20])) or "no layers")
-        )
-    adapted.layer(at)
-    batch = read_inputs(inputs, attribute=None, dtype=adapted.dtype, differentiable=False)
-    everything = Kept()
-    with Engine(
-        adapted,
-        batch,
-        device=device,
-        batch_size=batch_size,
-        seed=seed,
-        progress=progress,
-        differentiable=False,
-    ) as engine:
-        engine.probe()
-        engine.expect(batch.samples)
-        for block in engine.blocks(None, {}):
-            # Of two rows first: an axis of time may be as long as a chunk by chance.
-            block.activations(Rows(min(2, block.n)), at, Kept())
-            block.activations(Rows(block.n), at, everything)
-    return everything.found.reshape(batch.samples, -1), adapted.name

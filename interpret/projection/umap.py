@@ -1,15 +1,9 @@
-"""UMAP in torch: the fuzzy graph of McInnes, Healy and Melville (2018), and our own layout of it.
-
-In what it differs from umap-learn: the layout takes every edge in expectation where umap-learn
-draws edges (`relax`), and starts from principal components that are smoothed over the graph where
-umap-learn starts from eigenvectors of it. Maps are a little more compact, seeds change them less,
-and a point is placed on a finished map without regard to the others placed with it. What the two
-share: graph, curve, `n_neighbors`, `min_dist`, `spread`, and the weight of labels.
-"""
+"""UMAP in torch: the fuzzy graph of McInnes, Healy and Melville (2018), and our own layout."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -34,10 +28,19 @@ _EPOCHS = (80, 400)  # the fewest, for many samples, and the most
 _MOVES = 1_600_000  # of samples: how many epochs there are between the two
 _BLOCK = 256  # new points that are placed at once, always: their number must not show
 _USUAL = 0.95
+_FAR = 3.0  # times the usual distance: a sample that is like none of the map's
 
 
 class UMAP(Projector):
     """UMAP, computed on the device of the data.
+
+    Graph, curve, `n_neighbors`, `min_dist`, `spread` and the weight of labels are umap-learn's. The
+    layout is not: it takes every edge in expectation where umap-learn draws edges, and starts from
+    principal components smoothed over the graph where umap-learn starts from its eigenvectors. Maps
+    are a little more compact, seeds change them far less, no point is thrown off the map, and new
+    points are placed without regard to each other. What it lacks: densMAP and metrics other than
+    three; for these, and for umap-learn's own maps, there is ``backend="umap-learn"`` of
+    `pellucid.project`.
 
     Parameters
     ----------
@@ -179,8 +182,21 @@ class UMAP(Projector):
         numpy.ndarray
             Shape (samples, n_components). Where a sample stands does not depend, to the bit, on
             what else is placed in the same call.
+
+        Warns
+        -----
+        UserWarning
+            If samples are far from all of the map's (`outlying` says which).
         """
-        return self._place(X)[0]
+        places, far = self._place(X)
+        strangers = int((far > _FAR).sum())
+        if strangers:
+            warnings.warn(
+                f"{strangers} of {len(far)} new samples are far from all samples of the map: where "
+                "they are placed says nothing (UMAP.outlying says which they are)",
+                stacklevel=3,  # beyond scikit-learn's own wrapper
+            )
+        return places
 
     def inverse_transform(self, X: Any) -> np.ndarray:  # noqa: N803
         """Return the features that samples at some places of the map would have.
@@ -199,7 +215,7 @@ class UMAP(Projector):
         numpy.ndarray
             Shape (places, features).
         """
-        places = self._new(X, self._places.shape[1]).float()
+        places = self._new(X, self.n_components).float()
         here = Space(self._places)
         k = min(self.n_neighbors, len(here))
         found = []
@@ -228,7 +244,7 @@ class UMAP(Projector):
         return self._place(X, lay=False)[1]
 
     def _place(self, given: Any, lay: bool = True) -> tuple[np.ndarray, np.ndarray]:
-        features = self._new(given, self.n_features_in_)
+        features = self._new(given)
         space = self._known()
         k = min(self.n_neighbors, len(space))
         first = self.neighbors_.distances[:, 0]

@@ -138,6 +138,8 @@ class Clusters(Result):
         How many nearest neighbours the purities look at.
     method
         How the groups were found: ``"hdbscan"``, ``"labels"`` or ``"selection"``.
+    trust
+        How far the map can be trusted, in a sentence.
     """
 
     clusters: tuple[Cluster, ...]
@@ -146,6 +148,7 @@ class Clusters(Result):
     sample_ids: np.ndarray
     neighbors: int
     method: str
+    trust: str | None = None
 
     def __post_init__(self) -> None:
         n, features = len(self.coordinates), len(self.feature_names)

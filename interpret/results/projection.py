@@ -34,14 +34,15 @@ class Projection(Result):
         nearest on the map, shape (samples,), 0 to 1.
     trustworthiness
         Trustworthiness of each sample (Venna and Kaski 2001): 1 where no point was drawn into its
-        neighbourhood that does not belong there. The mean is scikit-learn's trustworthiness.
+        neighbourhood that does not belong there. The mean is scikit-learn's trustworthiness. Of
+        more than some 8,000 samples each is an estimate, from the ranks among 1,000 of them.
     continuity
         As trustworthiness, with the two spaces exchanged: 1 where no neighbour was torn away.
     measures
         The means of the three over the samples at several numbers of neighbours: arrays
         ``"preservation"``, ``"trustworthiness"``, ``"continuity"``, with ``"neighbors"`` and the
-        ``"standard_error"`` of trustworthiness (zeros where it is exact). Those of the whole map,
-        also of a slice.
+        ``"standard_error"`` of trustworthiness: zeros where it is exact, up to some 8,000 samples;
+        beyond, all three are means over 500 samples. Those of the whole map, also of a slice.
     triplets
         Of random triplets of samples, the share in which the same of two is the nearer on the map:
         its global shape. 0.5 is chance.
@@ -167,12 +168,15 @@ class Projection(Result):
         """Return one sentence on how far the map can be trusted."""
         if not len(self):
             return "no points"
+        trust, error, continuity = self._overall()
         said = (
             f"{self.preservation.mean():.0%} of the {self.neighbors} nearest neighbours kept, "
-            f"trustworthiness {self.trustworthiness.mean():.3f}"
+            f"trustworthiness {trust:.3f}"
         )
-        if self.continuity is not None:
-            said += f", continuity {self.continuity.mean():.3f}"
+        if error:
+            said += f" ± {error:.3f}"
+        if continuity is not None:
+            said += f", continuity {continuity:.3f}"
         if self.triplets is not None:
             said += f"; {self.triplets:.0%} of random triplets in order"
         if self.recall is not None and self.recall < 1:
@@ -187,6 +191,19 @@ class Projection(Result):
                     f"features, {self.map_purity[known].mean():.0%} on the map"
                 )
         return said
+
+    def _overall(self) -> tuple[float, float, float | None]:
+        """Return trustworthiness, its standard error, and continuity of the samples."""
+        at = np.flatnonzero(self.measures.get("neighbors", np.zeros(0)) == self.neighbors)
+        # Of many samples those of each are estimates, and those of the whole map are not.
+        if self.nearest is not None and len(at):
+            trust, error, continuity = (
+                float(self.measures[name][at[0]])
+                for name in ("trustworthiness", "standard_error", "continuity")
+            )
+            return trust, error, continuity
+        mean = None if self.continuity is None else float(self.continuity.mean())
+        return float(self.trustworthiness.mean()), 0.0, mean
 
     def summary(self) -> str:
         """Return what was projected, how, and how faithful the map is."""

@@ -60,7 +60,7 @@ def clusters(
     Parameters
     ----------
     result
-        The result of `pellucid.interpret.explain_clusters`.
+        The result of `pellucid.interpret.projection.explain_clusters`.
     projection
         The map: its trust goes into the caption, and pictures of the samples into the list.
     top
@@ -129,9 +129,7 @@ def clusters(
         else title,
         caption=sentences(
             [
-                "how far to trust this map is not known here: give the projection"
-                if projection is None
-                else projection.trust(),
+                result.trust if projection is None else projection.trust(),
                 f"clusters by {result.method}",
                 f"right of 0: the {what} is higher in the cluster than in the rest; bars: 95 % "
                 "intervals, all of a cluster's together (Bonferroni)",

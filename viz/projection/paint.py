@@ -90,7 +90,7 @@ def colors_of(projection: Projection, color: Any, predictions: Predictions | Non
         title, form = _TITLES[color]
         values = getattr(projection, color)
         if values is None:
-            how = {"moved": "seeds=1 or more"}.get(color, "pellucid.project")
+            how = {"moved": "seeds=1 or more, by UMAP or t-SNE"}.get(color, "pellucid.project")
             how += " and labels" if color.endswith("purity") else ""
             raise InputError(f"the projection has no {color!r}; make it with {how}")
         return Colors(title, numbers=np.asarray(values, dtype=np.float64), form=form)

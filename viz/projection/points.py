@@ -207,12 +207,19 @@ def set_axes(figure: go.Figure, projection: Projection) -> None:
 
 def settings(projection: Projection) -> str | None:
     """Return the settings that change a map, for its caption."""
-    shown = ("n_neighbors", "neighbors", "perplexity", "min_dist", "metric", "epochs")
+    shown = ("n_neighbors", "neighbors", "perplexity", "min_dist", "spread", "metric", "epochs")
     said = [
         f"{key} {shorten(projection.settings[key], 20)}"
         for key in shown
         if projection.settings.get(key) is not None
     ]
+    backend = projection.settings.get("backend", "torch")
+    said += [f"by {shorten(backend, 20)}"] if backend != "torch" else []
+    said += ["densMAP"] if projection.settings.get("densmap") else []
+    said += ["shaped by the labels"] if projection.settings.get("supervised") else []
+    said += ["held near an earlier map"] if projection.settings.get("near") else []
+    if projection.settings.get("measured"):
+        said.append(f"measured by {projection.settings['measured']} distances")
     if projection.provenance.seed is not None:
         said.append(f"seed {projection.provenance.seed}")
     return ", ".join(said) or None
