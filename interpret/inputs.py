@@ -165,8 +165,10 @@ def label(path: str) -> str:
 
 def check_finite(values: Tensor, what: str, names: Sequence[str] | None = None) -> None:
     """Raise an `InputError` that says where the first NaN or infinite value stands."""
+    if not values.numel() or not (values.is_floating_point() or values.is_complex()):
+        return
     # The extremes of a NaN are NaN, and take no copy of the values, which may be large.
-    if not values.numel() or all(bool(torch.isfinite(extreme)) for extreme in values.aminmax()):
+    if not values.is_complex() and all(torch.isfinite(torch.stack(values.aminmax()))):
         return
     finite = torch.isfinite(values)
     where = (~finite).nonzero()
@@ -183,10 +185,11 @@ def check_finite(values: Tensor, what: str, names: Sequence[str] | None = None) 
 
 
 def _column_names(inputs: Any) -> tuple[str, ...] | None:
-    return tuple(map(str, inputs.columns)) if _is_frame(inputs) else None
+    return tuple(map(str, inputs.columns)) if is_frame(inputs) else None
 
 
-def _is_frame(value: Any) -> bool:
+def is_frame(value: Any) -> bool:
+    """Whether something is a data frame."""
     return hasattr(value, "columns") and hasattr(value, "to_numpy")
 
 
@@ -214,7 +217,7 @@ def as_tensor(path: str, leaf: Any, dtype: torch.dtype | None) -> Any:
     """Return a leaf as a tensor of the model's dtype; a constant stays what it is."""
     if leaf is None or isinstance(leaf, (bool, int, float, str)):
         return leaf
-    if _is_frame(leaf):
+    if is_frame(leaf):
         leaf = _numbers_of_frame(path, leaf)
     if isinstance(leaf, Tensor):
         if leaf.layout != torch.strided:

@@ -31,6 +31,7 @@ _ASKED = 512  # points whose neighbours are found exactly, to measure the recall
 _TRIED = 128  # of them, by which the components are chosen
 _WIDTHS = (16, 32, 64, 128, 256)  # components that are tried, up to half of the features
 _SEEN = 1024  # points that the components are found from
+_TIGHT = 1e-3  # share of the squared norm: neighbours nearer than that are hard to tell apart
 _SPARE = 2  # candidates for each neighbour, where they are compared by components
 _ROUNDS = 8  # of k-means
 _SAMPLE = 64  # points for each cell that k-means looks at
@@ -56,8 +57,9 @@ def by_cells(space: Space, k: int, target: float, seed: int) -> Neighbors | None
     asked = torch.randperm(len(space), generator=generator)[:_ASKED].to(space.points.device)
     truth = exact(space, space.points[asked], k, asked)
     spare = (1 - target) / 2
-    points, candidates = _narrowed(space, asked, truth.indices, 1 - spare)
+    points, candidates = _narrowed(space, asked, truth, 1 - spare)
     cells = _Cells(space, points, generator)
+    del points  # which the cells hold in an order of their own
     for share in (target if candidates == k else 1 - spare, 1.0):
         probe = cells.holding(share, asked, truth.indices)
         if candidates == k and cells.looked(probe) > _MOST:
@@ -71,23 +73,28 @@ def by_cells(space: Space, k: int, target: float, seed: int) -> Neighbors | None
     return None
 
 
-def _narrowed(space: Space, asked: Tensor, truth: Tensor, target: float) -> tuple[Tensor, int]:
+def _narrowed(space: Space, asked: Tensor, truth: Neighbors, target: float) -> tuple[Tensor, int]:
     """Return the points by the fewest components that order them well, and how many to compare.
 
     Their own features, and as many as neighbours, where no components do.
     """
-    k, width = truth.shape[1], space.points.shape[1]
+    k, width = truth.indices.shape[1], space.points.shape[1]
     widths = [some for some in _WIDTHS if some <= width // 2]
-    if not widths or _SPARE * k >= len(space):
+    # Neighbours far nearer than the middle take all features, and more digits, to tell apart.
+    apart = norms(space.points[asked] - space.points[truth.indices[:, -1]])
+    tight = apart < _TIGHT * space.norms[asked]
+    if not widths or _SPARE * k >= len(space) or float(tight.double().mean()) > 1 - target:
         return space.points, k
-    some = space.points[spread(len(space), _SEEN, asked.device)]
+    some = spread(space.points, _SEEN)
     directions = pca(some, widths[-1]).directions.to(some.dtype)
-    asked, truth = asked[:_TRIED], truth[:_TRIED]
+    asked, indices = asked[:_TRIED], truth.indices[:_TRIED]
     for count in widths:
         # The norms are whole: what the components leave out counts as if it were at right angles.
         narrow = space.points @ directions[:count].T
-        _, found = closest(narrow[asked], narrow, space.norms, _SPARE * k, asked)
-        if _same(truth, found).double().mean() >= target:
+        _, found = closest(
+            narrow[asked], narrow, space.norms[asked], space.norms, _SPARE * k, asked, whole=False
+        )
+        if _same(indices, found).double().mean() >= target:
             return narrow, _SPARE * k
     return space.points, k
 
@@ -157,13 +164,16 @@ class _Cells:
             for places in torch.split(torch.arange(start, end, device=order.device), _ROWS):
                 # The cell's own points come first.
                 rows = self._points[places]
-                values, found = closest(rows, points, squares, candidates, places - start)
+                values, found = closest(
+                    rows, points, self._norms[places], squares, candidates, places - start,
+                    whole=candidates == k,
+                )  # fmt: skip
                 mine, found = order[places], order[among[found]]
                 queries = space.points[mine]
                 if candidates > k:
                     found, values = _best(space, queries, found, k)
+                    values = values + space.norms[mine, None]
                 indices[mine] = found
-                values = values + space.norms[mine, None]
                 distances[mine] = space.distances(values, queries, found)
         return indices, distances
 
@@ -179,7 +189,10 @@ class _Cells:
 
 
 def _best(space: Space, queries: Tensor, found: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the nearest of some candidates by all features, and squares as of `squares`."""
+    """Return the nearest of some candidates by all features, and squared distances to them.
+
+    Less the squared lengths of the queries.
+    """
     count, each = found.shape
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR")

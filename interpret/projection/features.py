@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from pellucid.errors import InputError, InputTypeError
 from pellucid.interpret.engine import usable_device
-from pellucid.interpret.inputs import check_finite, is_whole, read_inputs
+from pellucid.interpret.inputs import check_finite, is_frame, is_whole, read_inputs
 
 
 def read_features(given: Any, device: Any = "auto") -> Tensor:
@@ -32,7 +33,7 @@ def read_features(given: Any, device: Any = "auto") -> Tensor:
     InputTypeError
         If it is not one table of numbers.
     """
-    given = getattr(given, "inputs", given)
+    given = known(given, "inputs", given)
     batch = read_inputs(given, attribute=None, dtype=None, differentiable=False)
     found = list(batch.tensors().values())
     if len(found) != 1:
@@ -46,11 +47,17 @@ def read_features(given: Any, device: Any = "auto") -> Tensor:
     return features if features.is_floating_point() else features.float()
 
 
+def known(given: Any, name: str, otherwise: Any = None) -> Any:
+    """Return what a dataset knows of its samples; a frame's columns are no such knowledge."""
+    return otherwise if is_frame(given) else getattr(given, name, otherwise)
+
+
 class Projector(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """What all estimators of a map share: scikit-learn's interface, on the device of the data."""
 
     n_components: int
     n_features_in_: int
+    _where: torch.device  # of the fitted samples
     device: Any
 
     def _components(self, most: int | None = None) -> int:
@@ -71,7 +78,7 @@ class Projector(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 f"the samples have {features.shape[1]} features; {type(self).__name__} was fitted "
                 f"to {width}"
             )
-        return features
+        return features.to(self._where)
 
     def fit_transform(self, X: Any, y: Any = None, **options: Any) -> np.ndarray:  # noqa: N803
         """Fit, and return where the samples are, shape (samples, n_components), float32.
@@ -84,7 +91,7 @@ class Projector(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.fit(X, y, **options)
         return np.asarray(self.embedding_)
 
-    def fit(self, X: Any, y: Any = None, **options: Any) -> Self:  # noqa: N803
+    def fit(self, *given: Any, **options: Any) -> Self:
         """Fit to samples."""
         raise NotImplementedError
 
@@ -93,4 +100,4 @@ class Projector(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 def as_array(values: Tensor) -> np.ndarray:
     """Return a tensor as the float32 array that estimators give back."""
-    return np.ascontiguousarray(values.detach().cpu().numpy().astype(np.float32))
+    return np.array(values.detach().float().cpu().numpy(), order="C")

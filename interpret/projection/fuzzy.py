@@ -44,7 +44,7 @@ class Graph:
     @property
     def degrees(self) -> Tensor:
         """The sum of each point's weights, shape (samples,)."""
-        ones = torch.ones(len(self), 1, device=self.rows.device)
+        ones = self.weights.new_ones(len(self), 1)
         return self.sums(self.weights, ones)[:, 0]
 
     def sums(self, values: Tensor, table: Tensor) -> Tensor:

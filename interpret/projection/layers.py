@@ -12,6 +12,7 @@ from pellucid.interpret.engine import Engine
 from pellucid.interpret.inputs import read_inputs
 from pellucid.interpret.models import Model
 from pellucid.interpret.points import Kept, Rows
+from pellucid.interpret.projection.features import known
 
 
 def read_layer(
@@ -57,7 +58,7 @@ def read_layer(
             + (", ".join(map(repr, layers[:20])) or "no layers")
         )
     adapted.layer(at)
-    given = getattr(inputs, "inputs", inputs)
+    given = known(inputs, "inputs", inputs)
     batch = read_inputs(given, attribute=None, dtype=adapted.dtype, differentiable=False)
     everything = Kept()
     with Engine(

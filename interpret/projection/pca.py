@@ -1,4 +1,4 @@
-"""Principal components on the device, by eigenvectors: no low-accuracy shortcut.
+"""Principal components on the device, by eigenvectors.
 
 Of data with up to some 4,096 features, or samples, the eigenvectors of their covariance (or of
 their Gram matrix, which has the same spectrum); of larger ones a randomized search with power
@@ -34,7 +34,8 @@ class Components:
         Shape (features,), float64.
     directions
         Shape (components, features), float64, of length one, the largest loading positive: so the
-        sign does not depend on the solver. Zeros where the data have no such direction.
+        sign does not depend on the solver. Where the data have no such direction, zeros or one
+        that rounding left.
     variances
         Shape (components,): of the samples along each.
     shares
@@ -74,9 +75,12 @@ class Moments:
             Whether products are made in float64; float32 is some ten times as fast on a CPU, and
             the sums over parts are in float64 all the same.
         """
-        rows = rows.double() if exact else rows.float()
+        if exact or rows.dtype == torch.float64:
+            rows = rows.double()
         mean = rows.mean(0, dtype=torch.float64)
+        # Centred first: in float32 large numbers would lose what tells them apart.
         centred = rows - mean.to(rows.dtype)
+        centred = centred if exact else centred.float()
         apart = mean - self.mean
         count = self.count + len(rows)
         self.scatter += (centred.T @ centred).double()
@@ -116,7 +120,7 @@ def pca(features: Tensor, wanted: int, seed: int = 0) -> Components:
         return moments.components(wanted, unit)
     mean = torch.stack([(part.double() / unit).sum(0) for part in chunks(features)]).sum(0) / n
     if n <= _SMALL:
-        centred = features.double() / unit - mean
+        centred = features.to(torch.float64, copy=True).div_(unit).sub_(mean)
         values, vectors = torch.linalg.eigh(centred @ centred.T)
         found = vectors.flip(1)[:, :wanted].T @ centred
     else:
@@ -271,7 +275,7 @@ class PCA(Projector):
         return as_array(places @ self._found.directions + self._found.mean)
 
     def _take(self, found: Components) -> None:
-        self._found = found
+        self._found, self._where = found, found.mean.device
         self.components_ = as_array(found.directions)
         self.mean_ = as_array(found.mean)
         self.explained_variance_ = as_array(found.variances)

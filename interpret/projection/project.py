@@ -15,14 +15,14 @@ from pellucid.interpret.inputs import check_finite, is_real, is_whole
 from pellucid.interpret.models import Model
 from pellucid.interpret.projection import references
 from pellucid.interpret.projection.described import read_ids, read_labels, read_pictures
-from pellucid.interpret.projection.features import read_features
+from pellucid.interpret.projection.features import known, read_features
 from pellucid.interpret.projection.layers import read_layer
 from pellucid.interpret.projection.neighbors import nearest
 from pellucid.interpret.projection.pca import pca
 from pellucid.interpret.projection.quality import Faithfulness, faithfulness, purity
 from pellucid.interpret.projection.space import METRICS, Neighbors, Space, check_metric
 from pellucid.interpret.projection.stability import stability as measure_stability
-from pellucid.interpret.projection.tsne import TSNE, backend_for, pulling
+from pellucid.interpret.projection.tsne import TSNE, backend_for, check_perplexity, pulling
 from pellucid.interpret.projection.umap import UMAP
 from pellucid.interpret.results import Projection, Provenance
 
@@ -143,9 +143,9 @@ def project(
         features = read_features(given, device)
         if feature_names is None:
             feature_names = _feature_names(given, features.shape[1])
-    labels = getattr(given, "targets", None) if labels is None else labels
-    class_names = getattr(given, "class_names", None) if class_names is None else class_names
-    sample_ids = getattr(given, "sample_ids", None) if sample_ids is None else sample_ids
+    labels = known(given, "targets") if labels is None else labels
+    class_names = known(given, "class_names") if class_names is None else class_names
+    sample_ids = known(given, "sample_ids") if sample_ids is None else sample_ids
     n, width = features.shape
     if n < 4:
         raise InputError(
@@ -163,7 +163,7 @@ def project(
     metric_known = metric if metric in METRICS else "euclidean"
     space = Space(features, metric_known)
     found = nearest(space, min(made.looked_at(features, chosen), n - 1), seed=seed)
-    shaped = made.make(features, chosen, found, index if supervised else None, near, seed)
+    shaped = made.make(features, chosen, space, found, index if supervised else None, near, seed)
     places = shaped.places.to(features.device)
     trust = faithfulness(
         features, places, compared, space=space, found=found, metric=metric_known, seed=seed
@@ -172,7 +172,7 @@ def project(
     if seeds and chosen != "pca":
         moved, disparity = measure_stability(
             lambda other: made.make(
-                features, chosen, found, index if supervised else None, near, other
+                features, chosen, space, found, index if supervised else None, near, other
             ).places.numpy(),
             shaped.places.numpy(),
             range(seed + 1, seed + 1 + seeds),
@@ -275,6 +275,7 @@ class _Map:
         """Return how many nearest neighbours the map and its measures look at."""
         most = max(self.neighbors, 2)
         if chosen == "tsne":
+            check_perplexity(self.perplexity, len(features))
             backend = backend_for(features, self.dimensions, self.backend)
             most = max(most, pulling(self.perplexity)) if backend == "torch" else most
         return most
@@ -283,6 +284,7 @@ class _Map:
         self,
         features: Tensor,
         chosen: str,
+        space: Space,
         found: Neighbors,
         labels: np.ndarray | None,
         near: Any,
@@ -331,7 +333,9 @@ class _Map:
             spread=self.spread,
             metric=self.metric,
             random_state=seed,
-        ).fit(features, labels, neighbors=found, near=getattr(near, "coordinates", near))
+        ).fit(
+            features, labels, neighbors=found, space=space, near=getattr(near, "coordinates", near)
+        )
         return _Shaped(torch.from_numpy(ours.embedding_), settings | {"backend": "torch"})
 
     def _metric(self) -> dict[str, Any]:
@@ -359,8 +363,8 @@ def _purity(labels: np.ndarray | None, there: Tensor, here: Tensor) -> dict[str,
 
 
 def _feature_names(given: Any, width: int) -> Sequence[str] | None:
-    names = getattr(given, "feature_names", None)
-    columns = getattr(getattr(given, "inputs", given), "columns", None)
+    names = known(given, "feature_names")
+    columns = getattr(known(given, "inputs", given), "columns", None)
     names = columns if names is None else names
     return names if names is not None and len(names) == width else None
 

@@ -126,11 +126,19 @@ class _Pairs:
         norms = self.norms if to is None else self.norms[to]
         found = torch.addmm(norms, self.points[rows], others.T, alpha=-2)
         found += self.norms[rows, None]
+        found.clamp_min_(0)  # of copies, rounding may leave less
         columns = torch.arange(len(self), device=rows.device) if to is None else to
         return found.masked_fill_(rows[:, None] == columns, torch.inf)
 
     def between(self, one: Tensor, other: Tensor) -> Tensor:
-        return (self.points[one] - self.points[other]).square().sum(-1)
+        """Return the squared distances of pairs, in the shape of the others."""
+        width = self.points.shape[1] * self.points.element_size()
+        pairs = torch.stack([one.expand_as(other).flatten(), other.flatten()], 1)
+        found = [
+            (self.points[part[:, 0]] - self.points[part[:, 1]]).square().sum(1)
+            for part in torch.split(pairs, max(1, _CHUNK // (4 * width)))
+        ]
+        return torch.cat(found).view(other.shape)
 
 
 def _measured(
@@ -141,7 +149,7 @@ def _measured(
     And the nearest on the map, (points, largest number).
     """
     n, most = len(there), max(ks)
-    size = max(1, _CHUNK // (16 * n))
+    size = max(1, _CHUNK // max(16 * n, most * most))
     kept, trust, going, near_by = [], [], [], []
     for part in torch.split(rows, size):
         far, near = there.of(part), here.of(part)

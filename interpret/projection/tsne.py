@@ -105,13 +105,8 @@ class TSNE(Projector):
         """
         dimensions = self._components()
         features = read_features(X, self.device)
-        n = len(features)
         check_metric(self.metric)
-        if not is_real(self.perplexity) or not 1 <= self.perplexity < n / 3:
-            raise InputError(
-                f"perplexity={self.perplexity!r} with {n} samples; give a number from 1 to less "
-                f"than a third of them"
-            )
+        check_perplexity(self.perplexity, len(features))
         self.backend_ = backend_for(features, dimensions, self.backend)
         self.n_features_in_ = features.shape[1]
         self.kl_divergence_: float | None = None
@@ -125,7 +120,7 @@ class TSNE(Projector):
         if self.backend_ == "torch":
             self.embedding_ = self._ours(features, start, neighbors)
         else:
-            given = features.cpu().numpy()
+            given = features.float().cpu().numpy()
             fit = _scikit_learn if self.backend_ == "scikit-learn" else _open_tsne
             self.embedding_, self.kl_divergence_ = fit(self, given, start.cpu().numpy())
         return self
@@ -154,6 +149,15 @@ def backend_for(features: Tensor, dimensions: int, backend: str) -> str:
     if len(features) <= _MANY.get(features.device.type, _MANY["cpu"]):
         return "torch"
     return "openTSNE" if there and dimensions == 2 else "scikit-learn"
+
+
+def check_perplexity(perplexity: float, n: int) -> None:
+    """Raise an `InputError` unless there are more than three times as many samples."""
+    if not is_real(perplexity) or not 1 <= perplexity < n / 3:
+        raise InputError(
+            f"perplexity={perplexity!r} with {n} samples; give a number from 1 to less than a "
+            "third of them"
+        )
 
 
 def pulling(perplexity: float) -> int:

@@ -14,7 +14,7 @@ from pellucid.errors import InputError
 from pellucid.interpret.inputs import is_real, is_whole
 from pellucid.interpret.projection.described import read_labels
 from pellucid.interpret.projection.features import Projector, as_array, read_features
-from pellucid.interpret.projection.fuzzy import Graph, by_label, fuzzy_graph, memberships
+from pellucid.interpret.projection.fuzzy import Graph, by_label, fuzzy_graph, gathered, memberships
 from pellucid.interpret.projection.neighbors import nearest
 from pellucid.interpret.projection.pca import pca
 from pellucid.interpret.projection.relax import Anchor, Curve, relax, settle
@@ -109,6 +109,7 @@ class UMAP(Projector):
         y: Any = None,
         *,
         neighbors: Neighbors | None = None,
+        space: Space | None = None,
         near: Any = None,
         strength: float = 0.1,
     ) -> Self:
@@ -123,6 +124,8 @@ class UMAP(Projector):
             features alone.
         neighbors
             The nearest neighbours, where they are known already.
+        space
+            The samples prepared for the metric, where they are already: it spares a copy.
         near
             An earlier map of the same samples, shape (samples, n_components), NaN where a sample
             was not on it: points start from there and are held near, so that maps of one model at
@@ -139,12 +142,13 @@ class UMAP(Projector):
         features = read_features(X, self.device)
         n = len(features)
         self._check(n)
-        self._features = features
-        self._space: Space | None = None
+        self._where = features.device
+        self._space = Space(features, self.metric) if space is None else space
+        # What is the caller's may change.
+        self._features = None if self.metric == "euclidean" else features.clone()
         k = self.n_neighbors - 1
         if neighbors is None or neighbors.indices.shape[1] < k:
-            space = self._known()
-            neighbors = nearest(space, k, recall=self.recall, seed=self.random_state)
+            neighbors = nearest(self._space, k, recall=self.recall, seed=self.random_state)
         neighbors = neighbors.first(k)
         graph = fuzzy_graph(neighbors, self.n_neighbors)
         if y is not None:
@@ -222,8 +226,14 @@ class UMAP(Projector):
         for part in torch.split(places, _BLOCK):
             near = exact(here, here.prepare(part), k)
             held, _, _ = memberships(near.distances, self.n_neighbors)
-            shares = (held / held.sum(1, keepdim=True)).to(self._features.dtype)
-            found.append((self._features[near.indices] * shares[..., None]).sum(1))
+            shares = (held / held.sum(1, keepdim=True)).flatten()
+            starts = torch.arange(0, len(shares), k, device=shares.device)
+            if self._features is None:
+                mean = gathered(near.indices.flatten(), starts, shares, self._space.points)
+                found.append(self._space.restored(mean).float())
+            else:
+                table = self._features.float()
+                found.append(gathered(near.indices.flatten(), starts, shares, table))
         return as_array(torch.cat(found))
 
     def outlying(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -245,9 +255,11 @@ class UMAP(Projector):
 
     def _place(self, given: Any, lay: bool = True) -> tuple[np.ndarray, np.ndarray]:
         features = self._new(given)
-        space = self._known()
+        space = self._space
         k = min(self.n_neighbors, len(space))
         first = self.neighbors_.distances[:, 0]
+        # Copies of a sample say nothing of how far apart samples are.
+        first = first[first > 0] if bool((first > 0).any()) else first + 1
         usual = first.kthvalue(math.ceil(_USUAL * len(first))).values
         places, far = [], []
         for part in torch.split(features, _BLOCK):
@@ -272,12 +284,6 @@ class UMAP(Projector):
         laid = as_array(torch.cat(places)) if lay else np.zeros((0, 0), np.float32)
         return laid, as_array(torch.cat(far))
 
-    def _known(self) -> Space:
-        """Return the map's samples, prepared when they are first needed: it takes a copy."""
-        if self._space is None:
-            self._space = Space(self._features, self.metric)
-        return self._space
-
     def _check(self, n: int) -> None:
         if not is_whole(self.n_neighbors) or self.n_neighbors < 2:
             raise InputError(f"n_neighbors={self.n_neighbors!r}; give a whole number from 2")
@@ -298,8 +304,7 @@ class UMAP(Projector):
 
     def _start(self, features: Tensor, graph: Graph, dimensions: int) -> Tensor:
         """Return principal components, smoothed over the graph."""
-        some = features[spread(len(features), _SEEN, features.device)]
-        found = pca(some, dimensions, self.random_state)
+        found = pca(spread(features, _SEEN), dimensions, self.random_state)
         places = found.coordinates(features).float()
         degrees = graph.degrees[:, None].clamp_min(1e-12)
         for _ in range(_DIFFUSIONS):
@@ -307,11 +312,12 @@ class UMAP(Projector):
         places = places - places.mean(0)
         places = places * (_EXTENT / places.abs().max().clamp_min(1e-30))
         generator = torch.Generator().manual_seed(self.random_state)
-        jitter = torch.randn(places.shape, generator=generator) * _JITTER
+        jitter = torch.randn(places.shape, generator=generator, dtype=places.dtype) * _JITTER
         return places + jitter.to(places.device)
 
     def _earlier(self, near: Any, like: Tensor) -> Tensor:
-        places = torch.as_tensor(np.asarray(near), dtype=torch.float32)
+        near = near.detach().cpu() if isinstance(near, Tensor) else near
+        places = torch.as_tensor(np.array(near), dtype=torch.float32)
         if places.shape != like.shape:
             raise InputError(
                 f"near has shape {tuple(places.shape)}; an earlier map of these samples has "

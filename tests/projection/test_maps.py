@@ -11,6 +11,7 @@ from scipy.spatial import procrustes
 from sklearn import manifold
 from sklearn.base import clone
 from sklearn.decomposition import PCA as SklearnPCA
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.pipeline import make_pipeline
@@ -108,6 +109,17 @@ def test_a_hub_throws_no_point_off_the_map():
     assert radius.max() / np.quantile(radius, 0.99) < 1.2
 
 
+@pytest.mark.slow
+def test_beside_a_hub_as_many_neighbours_are_kept_as_by_umap_learn(reference):
+    rng = np.random.default_rng(0)
+    far = rng.normal(size=(3000, 50)) * rng.exponential(size=(3000, 1))
+    x = np.concatenate([far, rng.normal(size=(200, 50)) * 0.01])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = reference.UMAP(random_state=0, n_jobs=1).fit_transform(x)
+    assert kept(x, UMAP().fit(x).embedding_) >= kept(x, theirs)
+
+
 def test_where_a_new_point_goes_does_not_depend_on_the_others(digits):
     x, y = digits
     made = UMAP().fit(x[:1400])
@@ -118,6 +130,9 @@ def test_where_a_new_point_goes_does_not_depend_on_the_others(digits):
     assert right > 0.93
     assert made.outlying(x[1400:]).max() < 2
     assert made.outlying(5 * x[1400:1410]).min() > 3
+    with pytest.warns(UserWarning, match="3 of 5 new samples are far") as told:
+        made.transform(np.concatenate([5 * x[:3], x[1400:1402]]))
+    assert told[0].filename == __file__
 
 
 def test_places_between_samples_have_features_between_theirs():
@@ -136,6 +151,38 @@ def test_places_between_samples_have_features_between_theirs():
     far = made.inverse_transform([[1e4, 1e4]])
     known = sheet @ turned
     assert ((far >= known.min(0) - 1e-6) & (far <= known.max(0) + 1e-6)).all()
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_a_map_keeps_to_the_samples_that_it_was_made_of(digits, metric):
+    x = digits[0][:300].copy()
+    made = UMAP(metric=metric, epochs=20).fit(x)
+    new = digits[0][300:310]
+    before = made.transform(new), made.inverse_transform(made.embedding_[:5])
+    x *= 0
+    np.testing.assert_array_equal(made.transform(new), before[0])
+    np.testing.assert_array_equal(made.inverse_transform(made.embedding_[:5]), before[1])
+    near = digits[0][:300][made.neighbors_.indices[:5]].mean(1)
+    assert np.abs(before[1] - near).mean() < 0.1 * np.abs(near).max()
+
+
+def test_half_precision_and_another_default_are_no_matter(digits):
+    x = torch.from_numpy(digits[0][:200])
+    half = UMAP(epochs=20).fit(x.bfloat16())
+    assert half.transform(x[:3].bfloat16()).dtype == np.float32
+    assert half.inverse_transform(half.embedding_[:3]).dtype == np.float32
+    plain = UMAP(epochs=20).fit(x).embedding_
+    torch.set_default_dtype(torch.float64)
+    try:
+        np.testing.assert_array_equal(UMAP(epochs=20).fit(x).embedding_, plain)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_copies_do_not_make_all_others_strangers():
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    made = UMAP(epochs=20).fit(np.concatenate([np.repeat(x[:10], 30, axis=0), x[10:40]]))
+    assert made.outlying(x[40:]).max() < 3
 
 
 def test_labels_shape_the_map_where_they_are_known(digits):
@@ -259,6 +306,36 @@ def test_pca_is_that_of_scikit_learn_in_every_way_to_compute_it(n, width, seed):
         )
 
 
+@pytest.mark.parametrize("falls", [0.0, 0.3, 1.0])
+def test_the_randomized_search_finds_what_a_full_one_finds(falls, monkeypatch):
+    # More directions than the search holds, of a spectrum that falls or does not.
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(700, 400)) * np.arange(1, 401) ** -falls
+    theirs = SklearnPCA(3, svd_solver="full").fit(x)
+    monkeypatch.setattr(pca_module, "_SMALL", 100)
+    found = PCA(3).fit(x)
+    captured = ((x - x.mean(0)) @ found.components_.T).var(0, ddof=1).sum()
+    assert captured == pytest.approx(theirs.explained_variance_.sum(), rel=1e-4)
+
+
+def test_sums_in_single_precision_capture_the_same_variance(digits, monkeypatch):
+    x = digits[0] + 100
+    theirs = SklearnPCA(5, svd_solver="full").fit(x)
+    monkeypatch.setattr(pca_module, "_EXACT", 0)
+    found = PCA(5).fit(x.astype(np.float32))
+    np.testing.assert_allclose(found.explained_variance_, theirs.explained_variance_, rtol=1e-4)
+    captured = ((x - x.mean(0)) @ found.components_.T).var(0, ddof=1)
+    np.testing.assert_allclose(captured, theirs.explained_variance_, rtol=1e-4)
+
+
+def test_what_large_numbers_have_in_common_costs_no_digits(monkeypatch):
+    x = 1e5 + 1e-3 * np.random.default_rng(0).normal(size=(500, 20)) * np.arange(1, 21)
+    theirs = SklearnPCA(3, svd_solver="full").fit(x)
+    monkeypatch.setattr(pca_module, "_EXACT", 0)
+    found = PCA(3).fit(x)
+    np.testing.assert_allclose(found.explained_variance_, theirs.explained_variance_, rtol=1e-4)
+
+
 def test_pca_of_parts_is_that_of_all(digits):
     x = digits[0] + 1000
     whole = PCA(5).fit(x)
@@ -280,6 +357,13 @@ def test_estimators_are_scikit_learns(estimator):
     assert made.fit_transform(np.random.default_rng(0).normal(size=(60, 4))).shape == (60, 2)
 
 
+@pytest.mark.parametrize("estimator", [PCA(), UMAP()])
+def test_what_was_not_fitted_says_so(estimator):
+    for method in (estimator.transform, estimator.inverse_transform):
+        with pytest.raises(NotFittedError):
+            method(np.eye(4))
+
+
 def test_estimators_stand_in_a_pipeline(digits):
     x, y = digits[0][:400], digits[1][:400]
     model = make_pipeline(UMAP(), LogisticRegression(max_iter=500)).fit(x[:300], y[:300])
@@ -295,6 +379,7 @@ def test_estimators_stand_in_a_pipeline(digits):
         (lambda: UMAP(n_components=0).fit(np.eye(30)), "n_components"),
         (lambda: UMAP().fit(np.full((30, 2), np.nan)), "NaN"),
         (lambda: UMAP().fit(np.eye(30)).transform(np.eye(3)), "fitted to 30"),
+        (lambda: UMAP().fit_transform(np.eye(30), near=np.ones((3, 2))), "earlier map"),
         (lambda: UMAP().fit(np.eye(30), near=np.ones((3, 2))), "earlier map"),
         (lambda: TSNE(perplexity=10).fit(np.eye(30)), "third"),
         (lambda: TSNE(backend="magic").fit(np.eye(100)), "backend"),

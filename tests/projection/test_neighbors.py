@@ -32,6 +32,44 @@ def test_distances_are_those_of_scikit_learn(n, width, metric, offset, seed):
     assert found.recall == 1
 
 
+@pytest.mark.parametrize("cells", [False, True])
+@pytest.mark.parametrize("kind", ["line", "tight clusters", "far from zero"])
+def test_neighbours_are_told_apart_however_near_they_are(kind, cells, monkeypatch):
+    monkeypatch.setattr(neighbors, "_EXACT", 500 if cells else 8192)
+    rng = np.random.default_rng(0)
+    if kind == "line":
+        points = rng.permutation(np.linspace(0, 1, 3000))[:, None]
+    if kind == "tight clusters":
+        points = 100 * rng.normal(size=(30, 40))[rng.integers(30, size=3000)]
+        points = points + 1e-2 * rng.normal(size=points.shape)
+    if kind == "far from zero":
+        points = 1e8 + rng.normal(size=(3000, 40))
+    if kind != "far from zero":  # float64 has digits there that float32 has not
+        points = points.astype(np.float32)
+    found = nearest(Space(torch.from_numpy(points)), 10, recall=0.9)
+    centred = points.astype(np.float64) - points.mean(0)  # scikit-learn would lose them too
+    _, right = NearestNeighbors(n_neighbors=10, algorithm="brute").fit(centred).kneighbors()
+    hits = np.mean([np.isin(a, b).mean() for a, b in zip(right, found.indices, strict=True)])
+    assert hits > (0.88 if cells else 0.99)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("unit", [2.0**90, 2.0**-90])
+def test_very_large_and_very_small_numbers_have_the_same_neighbours(metric, unit):
+    points = torch.randn(200, 10, generator=torch.Generator().manual_seed(0))
+    plain, other = (nearest(Space(x, metric), 10) for x in (points, points * unit))
+    torch.testing.assert_close(plain.indices, other.indices)
+    scale = unit if metric == "euclidean" else 1
+    torch.testing.assert_close(plain.distances, other.distances / scale, rtol=1e-4, atol=1e-6)
+
+
+def test_columns_first_in_memory_change_nothing(clouds):
+    turned = clouds.float().T.contiguous().T
+    assert Space(turned).points.is_contiguous()
+    found, same = (nearest(Space(x), 10) for x in (clouds.float(), turned))
+    assert torch.equal(found.indices, same.indices)
+
+
 def test_copies_of_a_point_are_at_distance_zero():
     point = torch.randn(1, 200, generator=torch.Generator().manual_seed(0)) * 100
     found = nearest(Space(torch.cat([point.expand(6, -1), point + 5, point - 5])), 5)

@@ -1,6 +1,9 @@
 """Maps, and the measures of how faithful they are, against scikit-learn and brute force."""
 
+import random
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -87,6 +90,7 @@ def test_the_chunks_of_the_measures_do_not_show(monkeypatch, digits):
     parts = faithfulness(points, flat, 7)
     for name in ("preservation", "trustworthiness", "continuity"):
         torch.testing.assert_close(getattr(whole, name), getattr(parts, name))
+    assert whole.triplets == parts.triplets
 
 
 def test_a_layer_is_read_as_the_model_computes_it(digits, device):
@@ -181,6 +185,109 @@ def test_one_graph_serves_the_map_and_its_measures(digits, method, monkeypatch):
     assert spaces == [(300, 64), (300, 2)]
 
 
+def test_measures_of_many_points_are_as_far_off_as_they_say(digits, monkeypatch):
+    features = torch.from_numpy(digits.inputs.reshape(len(digits), -1)).double()
+    features = features + 1e-3 * torch.randn(features.shape, dtype=torch.float64)
+    places = torch.from_numpy(PCA(2).fit_transform(features.numpy()))
+    whole = faithfulness(features, places, 15)
+    monkeypatch.setattr("pellucid.interpret.projection.quality._EXACT", 1000)
+    some = faithfulness(features, places, 15)
+    at = some.measures["neighbors"].tolist().index(15)
+    error = float(some.measures["standard_error"][at])
+    assert 0 < error < 0.01
+    truth = trustworthiness(features.numpy(), places.numpy(), n_neighbors=15)
+    assert float(some.measures["trustworthiness"][at]) == pytest.approx(truth, abs=4 * error)
+    # Point by point it is estimated, but not which neighbours are kept.
+    torch.testing.assert_close(some.preservation, whole.preservation, atol=0.07, rtol=0)
+    for name in ("trustworthiness", "continuity"):
+        one, other = getattr(some, name), getattr(whole, name)
+        assert float(one.mean()) == pytest.approx(float(other.mean()), abs=0.01)
+        assert np.corrcoef(one, other)[0, 1] > 0.95
+    found = pl.project(features.numpy(), method="pca")
+    assert f"± {error:.3f}" in found.trust()
+    assert "±" not in found[:500].trust()
+
+
+def test_frames_datasets_and_layers_bring_what_they_know(digits):
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 3)), columns=list("abc"))
+    assert pl.project(frame, method="pca").feature_names == ("a", "b", "c")
+    assert pl.project(frame, method="pca", feature_names="xyz").feature_names == ("x", "y", "z")
+    model = network().eval()
+    few, _ = digits.split(test=0.9, seed=0)
+    seen = pl.project(model, few, at="3", method="pca")
+    np.testing.assert_array_equal(seen.labels, few.targets)
+    assert seen.class_names == digits.class_names
+    assert seen.feature_names is None  # those of the dataset are not the layer's
+    features = pl.interpret.projection.read_layer(model, few, "3", batch_size=7)
+    assert features.shape == (len(few), 144)
+    np.testing.assert_allclose(
+        pl.project(features, method="pca").coordinates, seen.coordinates, atol=1e-5
+    )
+
+
+def test_a_frames_columns_are_features_whatever_their_names():
+    names = ["inputs", "targets", "sample_ids", "class_names"]
+    frame = pd.DataFrame(np.random.default_rng(0).integers(0, 9, size=(40, 4)), columns=names)
+    found = pl.project(frame, method="pca")
+    assert found.features == 4
+    assert found.labels is None
+    assert found.feature_names == tuple(names)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.float16, np.float64, bool])
+def test_features_of_any_type_have_a_map(kind):
+    x = np.random.default_rng(0).integers(2, size=(60, 9)).astype(kind)
+    assert np.isfinite(pl.project(x).coordinates).all()
+
+
+def test_samples_without_a_label_are_minus_one():
+    features = np.random.default_rng(0).normal(size=(30, 3))
+    found = pl.project(features, method="pca", labels=[0, 1, -1] * 10, class_names="ab")
+    assert np.isnan(found.purity[2::3]).all()
+    assert np.isfinite(found.purity[::3]).all()
+
+
+def test_what_shaped_a_map_stands_below_it(digits):
+    x, y = digits.inputs[:120], digits.targets[:120]
+    first = pl.project(x)
+    shaped = pl.project(x, labels=y, supervised=True, near=first, spread=1.5)
+    said = pl.viz.scatter(shaped).layout.meta["caption"]["text"]
+    for part in ("shaped by the labels", "held near an earlier map", "spread 1.5"):
+        assert part in said
+        assert part not in pl.viz.scatter(first).layout.meta["caption"]["text"]
+
+
+@pytest.mark.parametrize("method", ["pca", "umap", "tsne"])
+@pytest.mark.parametrize("kind", ["copies", "constant", "apart", "one feature", "integers"])
+def test_awkward_samples_have_a_map_or_a_sentence(method, kind):
+    x = np.random.default_rng(0).normal(size=(90, 1 if kind == "one feature" else 4))
+    if kind == "copies":
+        x[:40] = x[0]
+    if kind == "constant":
+        x[:, 1:3] = 7.0
+    if kind == "apart":
+        x[:45] += 1e6  # two groups that no edge joins
+    if kind == "integers":
+        x = (10 * x).astype(np.int16)
+    states = np.random.get_state()[1].copy(), torch.random.get_rng_state(), random.getstate()
+    if (method, kind) == ("pca", "one feature"):
+        with pytest.raises(InputError, match="2 dimensions"):
+            pl.project(x, method=method)
+        return
+    found = pl.project(x, method=method, perplexity=10, seeds=1)
+    assert np.isfinite(found.coordinates).all()
+    for values in (found.preservation, found.trustworthiness, found.continuity):
+        assert np.isfinite(values).all()
+        assert ((values >= -1) & (values <= 1)).all()
+    if kind == "apart":  # the groups stay apart
+        left, right = found.coordinates[:45], found.coordinates[45:]
+        assert np.linalg.norm(left.mean(0) - right.mean(0)) > 0
+        assert found.trustworthiness.mean() > 0.8
+    assert (np.random.get_state()[1] == states[0]).all()
+    assert torch.equal(torch.random.get_rng_state(), states[1])
+    assert random.getstate() == states[2]
+
+
 def test_a_reused_layer_and_integer_inputs():
     shared = torch.nn.ReLU()
     twice = torch.nn.Sequential(torch.nn.Linear(3, 3), shared, torch.nn.Linear(3, 3), shared)
@@ -201,6 +308,12 @@ def test_a_reused_layer_and_integer_inputs():
         (lambda: pl.project(np.ones((9, 2))), "same for all"),
         (lambda: pl.project(np.full((9, 2), np.nan)), "NaN"),
         (lambda: pl.project(np.eye(3)), "3 samples"),
+        (lambda: pl.project(np.ones((1, 3))), "1 sample says nothing"),
+        *(
+            (lambda p=p: pl.project(np.random.rand(60, 3), method="tsne", perplexity=p), "third")
+            for p in (None, "x", np.nan, np.inf, 1e6)
+        ),
+        (lambda: pl.project(np.random.rand(9, 2), labels=np.full(9, -2), class_names="ab"), "-1"),
         (lambda: pl.project(np.random.rand(9, 2), method="lle"), "'umap'"),
         (lambda: pl.project(np.random.rand(9, 2), method="umap"), "fewer neighbors"),
         (lambda: pl.project(np.random.rand(9, 1)), "2 dimensions"),
