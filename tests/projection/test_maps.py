@@ -112,8 +112,8 @@ def test_a_hub_throws_no_point_off_the_map():
 @pytest.mark.slow
 def test_beside_a_hub_as_many_neighbours_are_kept_as_by_umap_learn(reference):
     rng = np.random.default_rng(0)
-    far = rng.normal(size=(3000, 50)) * rng.exponential(size=(3000, 1))
-    x = np.concatenate([far, rng.normal(size=(200, 50)) * 0.01])
+    far = rng.normal(size=(1400, 50)) * rng.exponential(size=(1400, 1))
+    x = np.concatenate([far, rng.normal(size=(100, 50)) * 0.01])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = reference.UMAP(random_state=0, n_jobs=1).fit_transform(x)

@@ -46,21 +46,22 @@ def make(n=120, dimensions=2, seed=0, k=10, **changes):
     places = fitted.transform(features).astype(np.float32)
     true, shown = true_and_shown(features, places, k)
     kept = np.array([len(set(a) & set(b)) / k for a, b in zip(true, shown, strict=True)])
+    trust, going = 0.7 + 0.3 * rng.random(n), 0.8 + 0.2 * rng.random(n)
     given = {
         "coordinates": places,
         "method": "umap",
         "neighbors": k,
         "preservation": kept,
-        "trustworthiness": 0.7 + 0.3 * rng.random(n),
-        "continuity": 0.8 + 0.2 * rng.random(n),
+        "trustworthiness": trust,
+        "continuity": going,
         "moved": rng.random(n),
         "features": 8,
         "nearest": true.astype(np.int32),
         "measures": {
             "neighbors": np.array([5, 10, 50]),
             "preservation": np.array([0.3, kept.mean(), 0.6]),
-            "trustworthiness": np.array([0.95, 0.9, 0.85]),
-            "continuity": np.array([0.97, 0.93, 0.9]),
+            "trustworthiness": np.array([0.95, trust.mean(), 0.7]),
+            "continuity": np.array([0.97, going.mean(), 0.8]),
             "standard_error": np.zeros(3),
         },
         "triplets": 0.7,

@@ -136,7 +136,7 @@ def pictures(
             f"<b>row {escape(shorten(one, 60))}</b><br>{escape(shorten(text, 80))}"
             for one, text in zip(named.tolist(), said, strict=True)
         ],
-        customdata=np.array(named).astype(object)[:, None],
+        customdata=(named if named.dtype.kind in "iu" else named.astype(object))[:, None],
         hovertemplate="%{hovertext}<extra></extra>",
         showlegend=False,
         cliponaxis=False,
